@@ -1,0 +1,1 @@
+"""SiPM parameters from spectra and currents."""

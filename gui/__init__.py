@@ -1,0 +1,1 @@
+"""The desktop: what a person sees and touches."""

@@ -1,0 +1,1 @@
+"""What the station does: procedures, safety, catalogue, the twin, reports, the command line."""

@@ -1,0 +1,1 @@
+"""Pixels in, findings in millimetres out."""
