@@ -1,0 +1,111 @@
+# ruff: noqa: N818 - the names say what happened; all of them are errors
+"""What can go wrong with an instrument, in words an operator can act on."""
+
+
+class InstrumentError(Exception):
+    """An instrument did not do what it was asked.
+
+    Attributes:
+        what: what happened.
+        port: where the instrument is connected (VISA address, device path, endpoint).
+        sent: the bytes or words that were sent last; empty when nothing was sent.
+        advice: what the operator can do about it.
+    """
+
+    default_advice = "Check the instrument and its cable, then reconnect."
+
+    def __init__(self, what: str, *, port: str, sent: str = "", advice: str = "") -> None:
+        self.what = what
+        self.port = port
+        self.sent = sent
+        self.advice = advice or self.default_advice
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        sent = f" after sending {self.sent!r}" if self.sent else ""
+        return f"{self.what} (port {self.port}{sent}). {self.advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.port, self.sent, self.advice)
+
+
+def _rebuild(
+    kind: type[InstrumentError], what: str, port: str, sent: str, advice: str
+) -> InstrumentError:
+    return kind(what, port=port, sent=sent, advice=advice)
+
+
+class InstrumentTimeout(InstrumentError):
+    """No complete answer within the deadline of the transaction."""
+
+    default_advice = "Check that the instrument is on and not showing a message, then retry."
+
+
+class InstrumentLost(InstrumentError):
+    """The connection broke or could not be made."""
+
+    default_advice = "Check power and cable of the instrument, then reconnect."
+
+
+class BrokenReply(InstrumentError):
+    """An answer came that the protocol does not allow: garbled, truncated, of another question."""
+
+    default_advice = "Retry; if it happens again, check the cable and its shielding."
+
+
+class WrongInstrument(InstrumentError):
+    """Something else, or something set up differently, answers on this port."""
+
+    default_advice = "Check the address in the site profile against the label of the instrument."
+
+
+class InstrumentRefused(InstrumentError):
+    """The instrument, or its driver on its behalf, refused a command."""
+
+    default_advice = "Nothing was changed. Correct the request and try again."
+
+
+class SetpointRefused(InstrumentRefused, ValueError):
+    """A requested value is outside what is allowed; nothing was sent."""
+
+
+class LimitsNotProgrammed(InstrumentRefused):
+    """The hardware limits are not programmed, or do not read back as programmed."""
+
+    default_advice = "Programme the limits first; the output stays off until they read back."
+
+
+class InterlockOpen(InstrumentRefused):
+    """The safety interlock does not allow the requested voltage."""
+
+    default_advice = "Close the lid and check the interlock plug at the back of the source."
+
+
+class RampInterrupted(InstrumentError):
+    """A voltage ramp ended before its target; the message holds the last reading."""
+
+    default_advice = "Ramp down and find out why before trying again."
+
+
+class ComplianceTripped(RampInterrupted):
+    """The source reached its current limit during a ramp."""
+
+    default_advice = "Ramp down; look for a short or a damaged channel before trying again."
+
+
+class NotHomed(InstrumentRefused):
+    """The machine does not know where it is."""
+
+    default_advice = "Home the gantry first."
+
+
+class MachineAlarm(InstrumentError):
+    """A motion controller raised an alarm and locked itself."""
+
+    default_advice = "Clear the machine by eye, acknowledge the alarm, then home the gantry."
+
+
+class MotionStopped(InstrumentError):
+    """A motion was stopped before its target."""
+
+    default_advice = "Make sure that the way is free, then go on."
