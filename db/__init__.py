@@ -1,1 +1,54 @@
-"""What is remembered: model, store, queries."""
+"""What is remembered: the model of the records, the store that keeps them, queries that ask."""
+
+from db.errors import StoreError
+from db.model import (
+    ENDINGS,
+    EVENT_KINDS,
+    PART_KINDS,
+    VERDICTS,
+    Assembly,
+    Attachment,
+    Curve,
+    Event,
+    Fact,
+    Finding,
+    Operator,
+    Outbox,
+    Part,
+    Picture,
+    Reading,
+    Recipe,
+    Run,
+    RunEnd,
+    Site,
+    Station,
+    new_id,
+)
+from db.store import Store, open_store
+
+__all__ = [
+    "ENDINGS",
+    "EVENT_KINDS",
+    "PART_KINDS",
+    "VERDICTS",
+    "Assembly",
+    "Attachment",
+    "Curve",
+    "Event",
+    "Fact",
+    "Finding",
+    "Operator",
+    "Outbox",
+    "Part",
+    "Picture",
+    "Reading",
+    "Recipe",
+    "Run",
+    "RunEnd",
+    "Site",
+    "Station",
+    "Store",
+    "StoreError",
+    "new_id",
+    "open_store",
+]
