@@ -320,11 +320,15 @@ class VisaTransport(LineTransport):
     def _wait_for_input(self, within_s: float) -> str:
         if self._socket is None:
             return "unknown"
+        flags = socket.MSG_PEEK
         before_s = self._socket.gettimeout()
         try:
-            self._socket.settimeout(max(within_s, 1e-6))
-            return "here" if self._socket.recv(1, socket.MSG_PEEK) else "gone"
-        except TimeoutError:
+            if within_s > 0:
+                self._socket.settimeout(within_s)
+            else:
+                flags |= socket.MSG_DONTWAIT
+            return "here" if self._socket.recv(1, flags) else "gone"
+        except (TimeoutError, BlockingIOError):
             return "silent"
         except OSError:
             return "gone"

@@ -1,0 +1,383 @@
+"""A Keithley 2450 that listens on a TCP socket and drives a load."""
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from drivers.clock import Clock, RealClock
+from drivers.keithley import protocol
+from drivers.loopback import LineFaults, SocketEnd
+
+SETTLING_TIME_S = 0.002
+SERIAL = "04412026"
+FIRMWARE = "1.7.12b"
+
+
+@dataclass
+class _State:
+    """What ``*RST`` restores."""
+
+    source_function: str = "VOLT"
+    sense_function: str = '"CURR:DC"'
+    set_v: float = 0.0
+    set_a: float = 0.0
+    range_v: float = 0.02
+    current_limit_a: float = 1.05e-4
+    overvoltage: str = "NONE"
+    read_back: bool = True
+    autorange: bool = True
+    current_range_a: float = 1e-4
+    nplc: float = 1.0
+    output_on: bool = False
+    limited: bool = field(default=False)
+
+
+class _ScpiError(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(protocol.ERRORS[code])
+        self.code = code
+
+
+class Keithley2450Simulator:
+    """A 2450 on ``TCPIP::<host>::<port>::SOCKET`` whose terminals see ``load``.
+
+    The output settles exponentially, sags to where the load draws the current limit, is held by
+    the over-voltage protection, and drops when the interlock opens above 37 V. Its state
+    outlives its clients.
+
+    Args:
+        load: current in A drawn at a voltage in V; rising with the voltage.
+        interlock_closed: whether the interlock line is asserted.
+        noise_a: RMS of a current reading at one power line cycle.
+        relative_noise: RMS of a current reading relative to the current.
+        noise_v: RMS of a voltage read-back at one power line cycle.
+        language: command set that ``*LANG?`` names.
+        identity: reply to ``*IDN?``.
+        utc_now: time of the entries in the error queue.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[float], float],
+        interlock_closed: Callable[[], bool] = lambda: True,
+        clock: Clock | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int = 0,
+        noise_a: float = 2e-11,
+        relative_noise: float = 1e-4,
+        noise_v: float = 2e-4,
+        language: str = protocol.NATIVE_LANGUAGE,
+        identity: str = f"{protocol.MAKER},{protocol.MODEL},{SERIAL},{FIRMWARE}",
+        utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._load = load
+        self._interlock_closed = interlock_closed
+        self._clock = clock or RealClock()
+        self._rng = np.random.default_rng(seed)
+        self._noise_a = noise_a
+        self._relative_noise = relative_noise
+        self._noise_v = noise_v
+        self._language = language
+        self._identity = identity
+        self._utc_now = utc_now
+        self._lock = threading.RLock()
+        self._state = _State()
+        self._errors: deque[tuple[int, str]] = deque()
+        self._settling_from_v = 0.0
+        self._settling_since_s = self._clock.now_s()
+        self.faults = LineFaults()
+        self._end = SocketEnd(
+            self._answer_line, name="keithley-2450", host=host, port=port, faults=self.faults
+        )
+        self._commands = [
+            (protocol.header_pattern(header), action)
+            for header, action in self._vocabulary().items()
+        ]
+
+    @property
+    def address(self) -> str:
+        """The VISA address; known once started."""
+        return f"TCPIP::{self._end.host}::{self._end.port}::SOCKET"
+
+    def start(self) -> None:
+        self._end.start()
+
+    def stop(self) -> None:
+        self._end.stop()
+
+    def power_cycle(self) -> None:
+        """Lose everything that does not survive the mains switch."""
+        with self._lock:
+            self._retarget()
+            self._state = _State()
+            self._errors.clear()
+
+    def press_output_button(self) -> None:
+        """Toggle the output at the front panel, as a person could."""
+        with self._lock:
+            self._switch_output("OFF" if self._state.output_on else "ON")
+
+    def output_is_on(self) -> bool:
+        """The true state, for tests and the twin."""
+        with self._lock:
+            self._check_interlock()
+            return self._state.output_on
+
+    def true_voltage_v(self) -> float:
+        """The voltage at the terminals now, for tests and the twin."""
+        with self._lock:
+            self._check_interlock()
+            return self._terminal_voltage_v()[0]
+
+    def _answer_line(self, line: bytes) -> bytes | None:
+        replies = []
+        with self._lock:
+            self._check_interlock()
+            for message in line.decode("latin-1").strip("\r ").split(";"):
+                if message.strip():
+                    try:
+                        reply = self._execute(message.strip())
+                    except _ScpiError as error:
+                        self._queue_error(error.code)
+                        break
+                    if reply is not None:
+                        replies.append(reply)
+        return ";".join(replies).encode() + b"\n" if replies else None
+
+    def _execute(self, message: str) -> str | None:
+        header, _, argument = message.partition(" ")
+        for pattern, action in self._commands:
+            if pattern.fullmatch(header):
+                return action(argument.strip())
+        raise _ScpiError(-113)
+
+    def _vocabulary(self) -> dict[str, Callable[[str], str | None]]:
+        return {
+            "*IDN?": lambda _: self._identity,
+            "*LANG?": lambda _: self._language,
+            "*OPC?": lambda _: "1",
+            "*RST": self._reset,
+            "*CLS": self._clear,
+            ":SYSTem:ERRor[:NEXT]?": self._next_error,
+            ":SYSTem:ERRor:COUNt?": lambda _: str(len(self._errors)),
+            ":SOURce[1]:FUNCtion[:MODE]": self._set_source_function,
+            ":SOURce[1]:FUNCtion[:MODE]?": lambda _: self._state.source_function,
+            ":SENSe[1]:FUNCtion[:ON]": self._set_sense_function,
+            ":SENSe[1]:FUNCtion[:ON]?": lambda _: self._state.sense_function,
+            ":SOURce[1]:VOLTage[:LEVel][:IMMediate][:AMPLitude]": self._set_voltage,
+            ":SOURce[1]:VOLTage[:LEVel][:IMMediate][:AMPLitude]?": lambda _: protocol.format_number(
+                self._state.set_v
+            ),
+            ":SOURce[1]:CURRent[:LEVel][:IMMediate][:AMPLitude]": self._set_source_current,
+            ":SOURce[1]:CURRent[:LEVel][:IMMediate][:AMPLitude]?": lambda _: protocol.format_number(
+                self._state.set_a
+            ),
+            ":SOURce[1]:VOLTage:RANGe": self._set_range,
+            ":SOURce[1]:VOLTage:RANGe?": lambda _: protocol.format_number(self._state.range_v),
+            ":SOURce[1]:VOLTage:READ:BACK": self._set_read_back,
+            ":SOURce[1]:VOLTage:READ:BACK?": lambda _: str(int(self._state.read_back)),
+            ":SOURce[1]:VOLTage:ILIMit[:LEVel]": self._set_current_limit,
+            ":SOURce[1]:VOLTage:ILIMit[:LEVel]?": lambda _: protocol.format_number(
+                self._state.current_limit_a
+            ),
+            ":SOURce[1]:VOLTage:ILIMit[:LEVel]:TRIPped?": lambda _: str(
+                int(self._terminal_voltage_v()[1])
+            ),
+            ":SOURce[1]:VOLTage:PROTection[:LEVel]": self._set_overvoltage,
+            ":SOURce[1]:VOLTage:PROTection[:LEVel]?": lambda _: self._state.overvoltage,
+            ":SOURce[1]:VOLTage:PROTection[:LEVel]:TRIPped?": lambda _: str(
+                int(self._protection_acts())
+            ),
+            ":SENSe[1]:CURRent:RANGe:AUTO": self._set_autorange,
+            ":SENSe[1]:CURRent:RANGe:AUTO?": lambda _: str(int(self._state.autorange)),
+            ":SENSe[1]:CURRent:NPLCycles": self._set_nplc,
+            ":SENSe[1]:CURRent:NPLCycles?": lambda _: protocol.format_number(self._state.nplc),
+            ":OUTPut[1][:STATe]": self._switch_output,
+            ":OUTPut[1][:STATe]?": lambda _: str(int(self._state.output_on)),
+            ":OUTPut[1]:INTerlock:TRIPped?": lambda _: str(int(self._interlock_closed())),
+            ":READ?": self._read,
+        }
+
+    def _queue_error(self, code: int) -> None:
+        at = self._utc_now().strftime("%Y/%m/%d %H:%M:%S.%f")[:-3]
+        if len(self._errors) >= protocol.ERROR_QUEUE_LENGTH:
+            self._errors[-1] = (-350, at)
+        else:
+            self._errors.append((code, at))
+
+    def _next_error(self, _: str) -> str:
+        return protocol.format_error(*(self._errors.popleft() if self._errors else (0, "")))
+
+    def _reset(self, _: str) -> None:
+        self._retarget()
+        self._state = _State()
+
+    def _clear(self, _: str) -> None:
+        self._errors.clear()
+
+    def _set_source_function(self, argument: str) -> None:
+        function = argument.strip('"').upper()[:4]
+        if function not in ("VOLT", "CURR"):
+            raise _ScpiError(-224 if argument else -109)
+        if function != self._state.source_function:
+            self._retarget()
+            self._state.output_on = False
+        self._state.source_function = function
+
+    def _set_sense_function(self, argument: str) -> None:
+        functions = {"CURR": '"CURR:DC"', "VOLT": '"VOLT:DC"', "RES": '"RES"'}
+        name = argument.strip("\"'").upper().split(":")[0]
+        if name.startswith(("CURR", "VOLT", "RES")):
+            self._state.sense_function = functions["RES" if name.startswith("RES") else name[:4]]
+        else:
+            raise _ScpiError(-224 if argument else -109)
+
+    def _set_voltage(self, argument: str) -> None:
+        value = _number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
+        if abs(value) > protocol.INTERLOCK_FREE_MAX_V and not self._interlock_closed():
+            raise _ScpiError(-221)
+        self._retarget()
+        self._state.set_v = value
+
+    def _set_source_current(self, argument: str) -> None:
+        self._state.set_a = _number(argument, -protocol.MAX_CURRENT_A, protocol.MAX_CURRENT_A)
+
+    def _set_range(self, argument: str) -> None:
+        self._state.range_v = protocol.voltage_range(
+            _number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
+        )
+
+    def _set_read_back(self, argument: str) -> None:
+        self._state.read_back = _switch(argument)
+
+    def _set_current_limit(self, argument: str) -> None:
+        value = _number(argument, protocol.MIN_CURRENT_LIMIT_A, protocol.MAX_CURRENT_A)
+        self._retarget()
+        self._state.current_limit_a = value
+
+    def _set_overvoltage(self, argument: str) -> None:
+        names = {f"PROT{step_v}" for step_v in protocol.OVERVOLTAGE_STEPS_V} | {"NONE"}
+        if argument.upper() not in names:
+            raise _ScpiError(-224 if argument else -109)
+        self._retarget()
+        self._state.overvoltage = argument.upper()
+
+    def _set_autorange(self, argument: str) -> None:
+        self._state.autorange = _switch(argument)
+
+    def _set_nplc(self, argument: str) -> None:
+        self._state.nplc = _number(argument, 0.01, 10.0)
+
+    def _switch_output(self, argument: str) -> None:
+        on = _switch(argument)
+        if on and not self._interlock_closed():
+            voltage_v = abs(self._state.set_v)
+            if voltage_v > protocol.INTERLOCK_FREE_MAX_V:
+                raise _ScpiError(-221)
+        self._retarget()
+        self._state.output_on = on
+
+    def _check_interlock(self) -> None:
+        if (
+            self._state.output_on
+            and abs(self._state.set_v) > protocol.INTERLOCK_FREE_MAX_V
+            and not self._interlock_closed()
+        ):
+            self._retarget()
+            self._state.output_on = False
+
+    def _retarget(self) -> None:
+        """The output starts from where it is now towards what is about to be set."""
+        self._settling_from_v = self._source_voltage_v()
+        self._settling_since_s = self._clock.now_s()
+
+    def _protection_v(self) -> float:
+        name = self._state.overvoltage
+        return math.inf if name == "NONE" else float(name.removeprefix("PROT"))
+
+    def _protection_acts(self) -> bool:
+        return self._state.output_on and abs(self._state.set_v) > self._protection_v()
+
+    def _source_voltage_v(self) -> float:
+        target_v = 0.0
+        if self._state.output_on and self._state.source_function == "VOLT":
+            limit_v = self._protection_v()
+            target_v = max(-limit_v, min(limit_v, self._state.set_v))
+        elapsed_s = self._clock.now_s() - self._settling_since_s
+        left = math.exp(-elapsed_s / SETTLING_TIME_S) if elapsed_s < 1 else 0.0
+        return target_v + (self._settling_from_v - target_v) * left
+
+    def _terminal_voltage_v(self) -> tuple[float, bool]:
+        """The voltage that the load gets, and whether the current limit holds it down."""
+        voltage_v = self._source_voltage_v()
+        limit_a = self._state.current_limit_a
+        if not self._state.output_on or abs(self._load(voltage_v)) <= limit_a:
+            return voltage_v, False
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            if abs(self._load(middle * voltage_v)) > limit_a:
+                high = middle
+            else:
+                low = middle
+        return low * voltage_v, True
+
+    def _read(self, argument: str) -> str:
+        self._clock.sleep(self._state.nplc / protocol.POWER_LINE_HZ)
+        self._check_interlock()
+        voltage_v, limited = self._terminal_voltage_v()
+        current_a = self._load(voltage_v)
+        if limited:
+            current_a = math.copysign(self._state.current_limit_a, current_a)
+        averaging = 1 / math.sqrt(self._state.nplc)
+        current_a += self._rng.normal() * averaging * self._noise_a
+        current_a *= 1 + self._rng.normal() * averaging * self._relative_noise
+        read_v = voltage_v + self._rng.normal() * averaging * self._noise_v
+        status = protocol.STATUS_READ_BACK if self._state.read_back else 0
+        if self._state.output_on:
+            status |= protocol.STATUS_OUTPUT_ON
+        if limited:
+            status |= protocol.STATUS_LIMITED
+        if self._protection_acts():
+            status |= protocol.STATUS_PROTECTION
+        values = {
+            "SOUR": protocol.format_number(read_v if self._state.read_back else self._state.set_v),
+            "READ": protocol.format_number(current_a),
+            "SOURSTAT": str(status),
+        }
+        _, *elements = [text.strip().upper() for text in argument.split(",")]
+        try:
+            return ",".join(values[element] for element in elements or ["READ"])
+        except KeyError:
+            raise _ScpiError(-224) from None
+
+
+def _number(argument: str, lowest: float, highest: float) -> float:
+    if not argument:
+        raise _ScpiError(-109)
+    try:
+        value = float(argument)
+    except ValueError:
+        raise _ScpiError(-104) from None
+    if not lowest <= value <= highest:
+        raise _ScpiError(-222)
+    return value
+
+
+def _switch(argument: str) -> bool:
+    match argument.upper():
+        case "ON" | "1":
+            return True
+        case "OFF" | "0":
+            return False
+        case "":
+            raise _ScpiError(-109)
+        case _:
+            raise _ScpiError(-224)
