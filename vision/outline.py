@@ -1,0 +1,249 @@
+"""Where in the picture an outline roughly lies: a search over shift and rotation."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vision.camera import CameraModel
+
+Picture = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+_ROWS = 40
+_EDGE_SHARE = 0.84
+_POOL_PX = 4
+_SIZE_TOLERANCE_MM = 0.75
+_STEP_LIMIT_DN = 45.0
+
+
+@dataclass(frozen=True)
+class EdgeFrame:
+    """A straight edge to look at: s runs along it in mm from its middle, t outwards.
+
+    Attributes:
+        origin_mm: point at s = t = 0, relative to the optical axis.
+        along: unit vector of s; outwards is to its right.
+        length_mm: expected length.
+    """
+
+    origin_mm: Points
+    along: Points
+    length_mm: float
+
+    @property
+    def outward(self) -> Points:
+        """Unit vector of t."""
+        return np.array([self.along[1], -self.along[0]])
+
+    def moved(self, offset_mm: float, slope: float) -> "EdgeFrame":
+        """The frame whose s axis is the line t = offset + slope * s of this one."""
+        along = self.along + slope * self.outward
+        return EdgeFrame(
+            self.origin_mm + offset_mm * self.outward,
+            along / np.linalg.norm(along),
+            self.length_mm,
+        )
+
+
+@dataclass(frozen=True)
+class RoughOutline:
+    """Edges of an outline to about a pixel, and how clearly each was seen.
+
+    ``step_dn`` is the mean grey step across each edge, clipped at a moderate value, so that
+    it measures over how much of its length an edge is there.
+    """
+
+    edges: tuple[EdgeFrame, ...]
+    step_dn: Points
+    rotation_rad: float
+    centre_mm: Points
+
+
+def edge_frames(corners_mm: ArrayLike) -> tuple[EdgeFrame, ...]:
+    """The edges of a counter-clockwise polygon (n, 2), the first from corner 0 to corner 1."""
+    corners = np.asarray(corners_mm, dtype=np.float64)
+    frames = []
+    for start, stop in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        length = float(np.linalg.norm(stop - start))
+        frames.append(EdgeFrame((start + stop) / 2.0, (stop - start) / length, length))
+    return tuple(frames)
+
+
+def corners_of(edges: tuple[EdgeFrame, ...]) -> Points:
+    """Intersections of consecutive edges, shape (n, 2): corner i starts edge i."""
+    corners = []
+    for before, edge in zip(edges[-1:] + edges[:-1], edges, strict=True):
+        matrix = np.column_stack((before.along, -edge.along))
+        reach = np.linalg.solve(matrix, edge.origin_mm - before.origin_mm)
+        corners.append(before.origin_mm + reach[0] * before.along)
+    return np.array(corners)
+
+
+def sample(
+    picture: Picture,
+    camera: CameraModel,
+    frame: EdgeFrame,
+    s_mm: Points,
+    t_mm: Points,
+    *,
+    interpolation: int = cv2.INTER_LINEAR,
+) -> Picture:
+    """Grey values on the grid (s, t) of an edge, shape (len(s), len(t)); NaN off the picture."""
+    points = (
+        frame.origin_mm + s_mm[:, None, None] * frame.along + t_mm[None, :, None] * frame.outward
+    )
+    px = camera.to_px(points.reshape(-1, 2)).astype(np.float32)
+    px = px.reshape(len(s_mm), len(t_mm), 2)
+    return np.asarray(
+        cv2.remap(
+            picture,
+            px,
+            None,
+            interpolation,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=float("nan"),
+        ),
+        dtype=np.float32,
+    )
+
+
+def step_response(strip: Picture) -> Picture:
+    """How much darker it gets outwards at each sample: mean of three before, least of three after.
+
+    The minimum keeps the response of a gap that is narrower than the filter.
+    """
+    padded = np.pad(np.nan_to_num(strip, nan=0.0), ((0, 0), (3, 3)), mode="edge")
+    n = strip.shape[1]
+    inside = (padded[:, 0:n] + padded[:, 1 : n + 1] + padded[:, 2 : n + 2]) / np.float32(3.0)
+    outside = np.minimum(
+        np.minimum(padded[:, 4 : n + 4], padded[:, 5 : n + 5]), padded[:, 6 : n + 6]
+    )
+    response = np.clip(inside - outside, 0.0, _STEP_LIMIT_DN)
+    response[np.isnan(strip)] = 0.0
+    return np.asarray(response, dtype=np.float32)
+
+
+def edge_slope(strip: Picture) -> Picture:
+    """Half the fall of grey over two samples outwards; zero where it gets brighter."""
+    slope = np.zeros_like(strip)
+    slope[:, 1:-1] = np.clip((strip[:, :-2] - strip[:, 2:]) / 2.0, 0.0, _STEP_LIMIT_DN)
+    return np.nan_to_num(slope, nan=0.0, copy=False)
+
+
+def _sheared_sums(response: Picture, shifts: Points) -> NDArray[np.float64]:
+    """Means of the response along inclined lines: (len(shifts), n_t) for shifts (n_angles, n_s)."""
+    n_rows, n_t = response.shape
+    reach = int(np.ceil(np.abs(shifts).max())) + 1
+    padded = np.pad(response, ((0, 0), (reach, reach)))
+    start = np.round(shifts).astype(np.int64) + reach
+    sums = np.zeros((shifts.shape[0], n_t))
+    columns = np.arange(n_t)
+    for row in range(n_rows):
+        sums += padded[row][start[:, row, None] + columns]
+    return sums / n_rows
+
+
+def _dilated(profile: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    kernel = np.ones((1, 2 * reach + 1), dtype=np.uint8)
+    return np.asarray(cv2.dilate(profile, kernel), dtype=np.float64)
+
+
+def locate_outline(
+    picture: Picture,
+    camera: CameraModel,
+    corners_mm: ArrayLike,
+    *,
+    near_mm: ArrayLike,
+    search_mm: float,
+    search_rad: float,
+) -> RoughOutline:
+    """The best place of the outline ``corners_mm`` (4, 2) within the search range.
+
+    Each edge counts where the picture gets darker outwards, so the opposite edge of a
+    neighbour across a narrow gap doesn't attract it. All edges turn together and opposite
+    edges move together, up to a deviation in size of 0.75 mm; then each edge is refined by
+    itself. The result is always the best place; judge it by ``step_dn``.
+    """
+    frames = edge_frames(np.asarray(corners_mm) + np.asarray(near_mm))
+    px = camera.mm_per_px
+    longest = max(frame.length_mm for frame in frames)
+    half_span = 0.5 * _EDGE_SHARE * longest
+    reach = search_mm + half_span * np.sin(search_rad) + _SIZE_TOLERANCE_MM
+    n_bins = int(np.ceil(reach / (px * _POOL_PX)))
+    n_t = (2 * n_bins + 1) * _POOL_PX
+    t_mm = (np.arange(n_t) - (n_t - 1) / 2.0) * px
+    responses, gradients, rows = [], [], []
+    for frame in frames:
+        s_mm = np.linspace(-0.5, 0.5, _ROWS) * _EDGE_SHARE * frame.length_mm
+        strip = sample(picture, camera, frame, s_mm, t_mm)
+        responses.append(step_response(strip))
+        gradients.append(edge_slope(strip))
+        rows.append(s_mm)
+
+    bin_mm = _POOL_PX * px
+    n_angles = 2 * int(np.ceil(search_rad * half_span / bin_mm)) + 1
+    angles = np.linspace(-search_rad, search_rad, n_angles)
+    pooled = []
+    for response, s_mm in zip(responses, rows, strict=True):
+        bins = response.reshape(_ROWS, -1, _POOL_PX).max(axis=2)
+        # Turning counter-clockwise carries the far end (s > 0) inwards, to negative t.
+        pooled.append(_sheared_sums(bins, -np.tan(angles)[:, None] * s_mm[None, :] / bin_mm))
+    tolerance = int(np.ceil(0.5 * _SIZE_TOLERANCE_MM / bin_mm))
+    wide = [_dilated(profile, tolerance) for profile in pooled]
+    limit = int(np.ceil(search_mm / bin_mm))
+    window = slice(n_bins - limit, n_bins + limit + 1)
+    along_y = (wide[2] + wide[0][:, ::-1])[:, window]
+    along_x = (wide[1] + wide[3][:, ::-1])[:, window]
+    best = int(np.argmax(along_x.max(axis=1) + along_y.max(axis=1)))
+    shift = np.array([along_x[best].argmax() - limit, along_y[best].argmax() - limit]) * bin_mm
+    signs = ((1, -1.0), (0, 1.0), (1, 1.0), (0, -1.0))
+    edges, steps = [], []
+    for index, frame in enumerate(frames):
+        axis, sign = signs[index]
+        edge, step = _refined(
+            responses[index],
+            gradients[index],
+            rows[index],
+            frame,
+            px,
+            around_mm=float(sign * shift[axis]),
+            slope=float(-np.tan(angles[best])),
+            slope_reach=bin_mm / half_span,
+        )
+        edges.append(edge)
+        steps.append(step)
+    found = tuple(edges)
+    return RoughOutline(
+        found,
+        np.array(steps),
+        float(angles[best]),
+        corners_of(found).mean(axis=0),
+    )
+
+
+def _refined(
+    response: Picture,
+    gradient: Picture,
+    s_mm: Points,
+    frame: EdgeFrame,
+    px: float,
+    *,
+    around_mm: float,
+    slope: float,
+    slope_reach: float,
+) -> tuple[EdgeFrame, float]:
+    n_t = response.shape[1]
+    n_slopes = 2 * int(np.ceil(slope_reach * abs(s_mm[0]) / px)) + 1
+    slopes = slope + np.linspace(-slope_reach, slope_reach, n_slopes)
+    shifts = slopes[:, None] * s_mm[None, :] / px
+    sums = _sheared_sums(gradient, shifts)
+    middle = (n_t - 1) / 2.0 + around_mm / px
+    reach = (_SIZE_TOLERANCE_MM + _POOL_PX * px) / px
+    low, high = max(int(middle - reach), 0), min(int(middle + reach) + 1, n_t)
+    part = sums[:, low:high]
+    row, column = np.unravel_index(int(part.argmax()), part.shape)
+    offset = (low + int(column) - (n_t - 1) / 2.0) * px
+    step = _sheared_sums(response, shifts[row : row + 1])[0, low + int(column)]
+    return frame.moved(offset, float(slopes[row])), float(step)

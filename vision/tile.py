@@ -1,0 +1,288 @@
+"""A tile in a picture: its outline, size, place, dimple and chips, in mm with uncertainties."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vision.camera import CameraModel
+from vision.chips import EdgeDefect, find_chips
+from vision.dimple import find_ring
+from vision.edges import EdgeLine, fit_edge
+from vision.outline import Picture, Points, RoughOutline, corners_of, locate_outline
+from vision.usable import picture_usable
+
+SEARCH_MM = 3.0
+SEARCH_RAD = 0.0875
+_MIN_STEP_DN = 10.0
+_MIN_SHARE = 0.6
+_MAX_RMS_MM = 0.05
+_MAX_TILT_RAD = 0.02
+_MAX_SIZE_MM = 1.0
+_PICTURE_MARGIN_PX = 6.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length with its standard deviation."""
+
+    value_mm: float
+    sigma_mm: float
+
+
+@dataclass(frozen=True)
+class TileMeasurement:
+    """What was seen of a tile. Positions are relative to the optical axis, in gantry axes.
+
+    Where ``found`` is False the numbers are None and ``reasons`` says why; where it is True
+    ``reasons`` may still say what could not be measured.
+
+    Attributes:
+        corners_mm: (4, 2) inner-left, inner-right, outer-right, outer-left.
+        corner_sigma_mm: (4,) standard deviation of each corner along one axis.
+        centre_mm: (2,) mean of the corners.
+        centre_sigma_mm: standard deviation of the centre along one axis.
+        rotation_rad: rotation of the outline against the nominal one, counter-clockwise.
+        inner_width, outer_width: distances of the corners at the narrow and the wide edge.
+        height: distance of the middle of the outer edge from the inner edge.
+        dimple_mm: (2,) middle of the dimple in the tile's own frame.
+        edge_rms_mm: largest scatter of an edge about its straight line.
+        defects: chips along the outline.
+        seen_near_mm: rough place of an outline that could not be measured, e.g. to centre the
+            camera on a tile that the picture cuts.
+    """
+
+    found: bool
+    corners_mm: Points | None = None
+    corner_sigma_mm: Points | None = None
+    centre_mm: Points | None = None
+    centre_sigma_mm: float | None = None
+    rotation_rad: float | None = None
+    rotation_sigma_rad: float | None = None
+    inner_width: Length | None = None
+    outer_width: Length | None = None
+    height: Length | None = None
+    dimple_mm: Points | None = None
+    dimple_sigma_mm: float | None = None
+    edge_rms_mm: float | None = None
+    defects: tuple[EdgeDefect, ...] = ()
+    reasons: tuple[str, ...] = ()
+    seen_near_mm: Points | None = None
+
+
+_EDGE_NAMES: tuple[Literal["inner", "right", "outer", "left"], ...] = (
+    "inner",
+    "right",
+    "outer",
+    "left",
+)
+
+
+def _refused(*reasons: str, near: Points | None = None) -> TileMeasurement:
+    return TileMeasurement(False, reasons=reasons, seen_near_mm=near)
+
+
+def _checked_outline(corners_mm: ArrayLike) -> Points:
+    corners = np.asarray(corners_mm, dtype=np.float64)
+    if corners.shape != (4, 2) or not np.isfinite(corners).all():
+        raise ValueError(f"nominal outline needs four finite corners, got {corners.shape}")
+    ahead = np.roll(corners, -1, axis=0)
+    if (corners[:, 0] * ahead[:, 1] - ahead[:, 0] * corners[:, 1]).sum() <= 0:
+        raise ValueError("nominal corners must run counter-clockwise from inner-left")
+    return corners
+
+
+def _quantities(corners: Points, nominal: Points) -> Points:
+    """Inner width, outer width, height, x, y, rotation of an outline."""
+    inner, outer = corners[1] - corners[0], corners[2] - corners[3]
+    along = inner / np.linalg.norm(inner)
+    middle = (corners[2] + corners[3]) / 2.0 - (corners[0] + corners[1]) / 2.0
+    height = along[0] * middle[1] - along[1] * middle[0]
+    centre = corners.mean(axis=0)
+    seen, wanted = corners - centre, nominal - nominal.mean(axis=0)
+    cross = (wanted[:, 0] * seen[:, 1] - wanted[:, 1] * seen[:, 0]).sum()
+    rotation = np.arctan2(cross, (wanted * seen).sum())
+    return np.array(
+        [np.linalg.norm(inner), np.linalg.norm(outer), height, centre[0], centre[1], rotation]
+    )
+
+
+def _with_sigmas(
+    lines: list[EdgeLine], nominal: Points, scale_sigma: float
+) -> tuple[Points, Points, Points, Points]:
+    """Corners, their sigmas, the quantities and their sigmas, by propagation of the edges'."""
+
+    def corners_for(which: int, offset: float, slope: float) -> Points:
+        return corners_of(
+            tuple(
+                line.frame.moved(
+                    line.offset_mm + (offset if i == which else 0.0),
+                    line.slope + (slope if i == which else 0.0),
+                )
+                for i, line in enumerate(lines)
+            )
+        )
+
+    corners = corners_for(-1, 0.0, 0.0)
+    values = _quantities(corners, nominal)
+    corner_variance = np.zeros(4)
+    variance = np.zeros(6)
+    for which, line in enumerate(lines):
+        for offset, slope in ((line.offset_sigma_mm, 0.0), (0.0, line.slope_sigma)):
+            moved = corners_for(which, offset, slope)
+            corner_variance += ((moved - corners) ** 2).sum(axis=1) / 2.0
+            variance += (_quantities(moved, nominal) - values) ** 2
+    scaled = _quantities(corners * (1.0 + scale_sigma), nominal) - values
+    corner_variance += (scale_sigma * corners**2).sum(axis=1) * scale_sigma / 2.0
+    return corners, np.sqrt(corner_variance), values, np.sqrt(variance + scaled**2)
+
+
+def _inconsistencies(lines: list[EdgeLine], values: Points, nominal: Points) -> list[str]:
+    reasons = []
+    wanted = _quantities(nominal, nominal)
+    for name, line in zip(_EDGE_NAMES, lines, strict=True):
+        if line.share < _MIN_SHARE:
+            reasons.append(
+                f"{name} edge: only {100 * line.share:.0f} % of it lies on a straight line"
+            )
+        if line.rms_mm > _MAX_RMS_MM:
+            reasons.append(f"{name} edge: scatter of {1000 * line.rms_mm:.0f} um about its line")
+    sides = nominal - np.roll(nominal, -1, axis=0)
+    seen = np.array([line.fitted.along for line in lines])
+    cos, sin = np.cos(values[5]), np.sin(values[5])
+    expected = -sides / np.linalg.norm(sides, axis=1)[:, None] @ np.array([[cos, sin], [-sin, cos]])
+    tilt = np.abs(seen[:, 0] * expected[:, 1] - seen[:, 1] * expected[:, 0])
+    for name, angle in zip(_EDGE_NAMES, tilt, strict=True):
+        if angle > _MAX_TILT_RAD:
+            reasons.append(
+                f"{name} edge: turned by {np.degrees(angle):.1f} degrees against the outline"
+            )
+    for name, value, target in zip(
+        ("inner width", "outer width", "height"), values[:3], wanted[:3], strict=True
+    ):
+        if abs(value - target) > _MAX_SIZE_MM:
+            reasons.append(f"{name} {value:.2f} mm does not fit the format's {target:.2f} mm")
+    return reasons
+
+
+def _dark_level(picture: Picture) -> float:
+    return float(np.percentile(picture[::8, ::8], 0.5))
+
+
+def _seen_edges(
+    picture: Picture, camera: CameraModel, rough: RoughOutline
+) -> tuple[list[EdgeLine], list[str]]:
+    dark_dn = _dark_level(picture)
+    lines, reasons = [], []
+    for name, frame, step in zip(_EDGE_NAMES, rough.edges, rough.step_dn, strict=True):
+        if step < _MIN_STEP_DN:
+            reasons.append(f"{name} edge: no step from bright to dark")
+            continue
+        line = fit_edge(picture, camera, frame, dark_dn=dark_dn)
+        if line is None:
+            reasons.append(f"{name} edge: too little of it is seen")
+        else:
+            lines.append(line)
+    return lines, reasons
+
+
+def measure_tile(
+    image: NDArray[np.uint8],
+    camera: CameraModel,
+    corners_mm: ArrayLike,
+    *,
+    near_mm: ArrayLike = (0.0, 0.0),
+    dimple_diameter_mm: float | None = None,
+    dimple_near_mm: ArrayLike = (0.0, 0.0),
+    search_mm: float = SEARCH_MM,
+    search_rad: float = SEARCH_RAD,
+) -> TileMeasurement:
+    """Measure the tile whose nominal outline is ``corners_mm`` (4, 2), in the tile frame.
+
+    The tile is looked for within ``search_mm`` of ``near_mm`` (relative to the optical axis)
+    and ``search_rad`` of the nominal rotation. Its edges are where the picture falls from
+    bright to dark outwards. The dimple is looked for within 1 mm of ``dimple_near_mm`` in the
+    tile's frame when its diameter is given.
+
+    Nothing is guessed: a dark, blurred or saturated picture, a tile that the picture cuts,
+    edges that are missing or don't fit together give ``found = False`` and the reasons.
+
+    Raises:
+        ValueError: if the picture's size is not the camera's, or the outline is malformed.
+    """
+    nominal = _checked_outline(corners_mm)
+    near = np.asarray(near_mm, dtype=np.float64)
+    if image.shape != (camera.height_px, camera.width_px):
+        raise ValueError(
+            f"picture {image.shape} is not the camera's {(camera.height_px, camera.width_px)}"
+        )
+    usable = picture_usable(image)
+    if not usable.ok:
+        return _refused(*usable.reasons)
+    picture = image.astype(np.float32)
+    rough = locate_outline(
+        picture, camera, nominal, near_mm=near, search_mm=search_mm, search_rad=search_rad
+    )
+    if np.sum(rough.step_dn < _MIN_STEP_DN) >= 3:
+        return _refused("no tile: no outline with edges that fall from bright to dark")
+    rough_corners = corners_of(rough.edges)
+    if not camera.sees(rough_corners, margin_px=_PICTURE_MARGIN_PX).all():
+        return _refused("cut: the tile reaches out of the picture", near=rough.centre_mm)
+    lines, reasons = _seen_edges(picture, camera, rough)
+    if reasons:
+        return _refused(*reasons, near=rough.centre_mm)
+    corners, corner_sigma, values, sigmas = _with_sigmas(lines, nominal, camera.mm_per_px_sigma_rel)
+    reasons = _inconsistencies(lines, values, nominal)
+    if reasons:
+        return _refused(*reasons, near=rough.centre_mm)
+    if np.hypot(*(values[3:5] - near)) > search_mm + 0.5:
+        return _refused("the outline lies outside the search range", near=values[3:5])
+    if not camera.sees(corners, margin_px=2.0).all():
+        return _refused("cut: the tile reaches out of the picture", near=values[3:5])
+    measured = TileMeasurement(
+        found=True,
+        corners_mm=corners,
+        corner_sigma_mm=corner_sigma,
+        centre_mm=values[3:5],
+        centre_sigma_mm=float(np.sqrt((sigmas[3] ** 2 + sigmas[4] ** 2) / 2.0)),
+        rotation_rad=float(values[5]),
+        rotation_sigma_rad=float(sigmas[5]),
+        inner_width=Length(float(values[0]), float(sigmas[0])),
+        outer_width=Length(float(values[1]), float(sigmas[1])),
+        height=Length(float(values[2]), float(sigmas[2])),
+        edge_rms_mm=max(line.rms_mm for line in lines),
+        defects=find_chips(picture, camera, lines),
+    )
+    if dimple_diameter_mm is None:
+        return measured
+    return _with_dimple(
+        measured, picture, camera, dimple_diameter_mm, np.asarray(dimple_near_mm, dtype=np.float64)
+    )
+
+
+def _with_dimple(
+    measured: TileMeasurement,
+    picture: Picture,
+    camera: CameraModel,
+    diameter_mm: float,
+    near_in_tile_mm: Points,
+) -> TileMeasurement:
+    assert measured.rotation_rad is not None
+    assert measured.centre_mm is not None
+    assert measured.centre_sigma_mm is not None
+    cos, sin = np.cos(measured.rotation_rad), np.sin(measured.rotation_rad)
+    to_scene = np.array([[cos, -sin], [sin, cos]])
+    ring = find_ring(
+        picture,
+        camera,
+        centre_mm=measured.centre_mm + to_scene @ near_in_tile_mm,
+        diameter_mm=diameter_mm,
+    )
+    if isinstance(ring, str):
+        return replace(measured, reasons=(*measured.reasons, ring))
+    return replace(
+        measured,
+        dimple_mm=to_scene.T @ (ring.centre_mm - measured.centre_mm),
+        dimple_sigma_mm=float(np.hypot(ring.sigma_mm, measured.centre_sigma_mm)),
+    )
