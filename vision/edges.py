@@ -72,16 +72,16 @@ class _Profiles:
 
 
 def _block_profiles(
-    picture: Picture, camera: CameraModel, frame: EdgeFrame, margin_mm: float
+    picture: Picture, camera: CameraModel, frame: EdgeFrame, margin_mm: float, block_rows: int
 ) -> tuple[Points, NDArray[np.float64], NDArray[np.float64]]:
     px = camera.mm_per_px
-    blocks = max(int((frame.length_mm - 2.0 * margin_mm) / (px * _BLOCK_ROWS)), 4)
-    rows = blocks * _BLOCK_ROWS
+    blocks = max(int((frame.length_mm - 2.0 * margin_mm) / (px * block_rows)), 4)
+    rows = blocks * block_rows
     s_mm = (np.arange(rows) - (rows - 1) / 2.0) * px
     t_px = np.arange(-_INSIDE_PX, _OUTSIDE_PX + 1, dtype=np.float64)
     strip = sample(picture, camera, frame, s_mm, t_px * px, interpolation=cv2.INTER_CUBIC)
-    grey = strip.reshape(blocks, _BLOCK_ROWS, -1).mean(axis=1, dtype=np.float64)
-    return s_mm.reshape(blocks, _BLOCK_ROWS).mean(axis=1), grey, t_px
+    grey = strip.reshape(blocks, block_rows, -1).mean(axis=1, dtype=np.float64)
+    return s_mm.reshape(blocks, block_rows).mean(axis=1), grey, t_px
 
 
 def _crossing(
@@ -296,17 +296,18 @@ def fit_edge(
     *,
     dark_dn: float,
     margin_mm: float = 0.4,
+    block_rows: int = _BLOCK_ROWS,
 ) -> EdgeLine | None:
     """Fit the bright-to-dark edge near the s axis of ``frame``; None where too little is seen.
 
-    Each profile across the edge, averaged over six pixels along it, is fitted by two blurred
+    Each profile across the edge, averaged over ``block_rows`` pixels along it, is fitted by two blurred
     steps: the edge and, where there is one within eight pixels, a neighbour's edge beyond a
     gap of the grey value ``dark_dn``. A line is fitted through the profiles with Tukey's
     biweight (J. W. Tukey, Technometrics 16 (1974) 147), so that chips and dust don't move it.
     ``margin_mm`` at both ends is left out.
     """
     px = camera.mm_per_px
-    s_mm, grey, t_px = _block_profiles(picture, camera, frame, margin_mm)
+    s_mm, grey, t_px = _block_profiles(picture, camera, frame, margin_mm, block_rows)
     start = _start(grey, t_px)
     if start.seen.sum() < 6:
         return None
