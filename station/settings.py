@@ -85,9 +85,12 @@ def read_settings(path: Path, model: type[Model]) -> SettingsFile[Model]:
     text = _read(path)
     try:
         data = tomllib.loads(text)
+        lines = key_lines(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(_syntax_problem(path, text, error)) from error
-    lines = key_lines(text)
+    except RecursionError as error:
+        nested = Problem(path, None, "", "values nested too deep", "a few levels at most")
+        raise SettingsError(nested) from error
     not_finite = [
         Problem(path, line_of(lines, field), _field_name(field), str(value), "a finite number")
         for field, value in _scalars(data, ())

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Mapping
 
 KeyPath = tuple[str | int, ...]
@@ -33,6 +34,7 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self.text = text.replace("\r\n", "\n")
         self.at = 0
+        self.line_ends = [end.start() for end in re.finditer("\n", self.text)]
         self.lines: dict[KeyPath, int] = {}
         self.array_tables: dict[KeyPath, int] = {}
 
@@ -149,7 +151,7 @@ class _Scan:
         return found.group()
 
     def line(self) -> int:
-        return self.text.count("\n", 0, self.at) + 1
+        return bisect_left(self.line_ends, self.at) + 1
 
     def note(self, path: KeyPath, line: int) -> None:
         self.lines.setdefault(path, line)

@@ -93,11 +93,11 @@ def ring_positions(block: RingBlock, formats: Mapping[int, TileFormat]) -> tuple
         formats: tile format of each ring.
     """
     positions: list[TilePosition] = []
+    angles = np.array([block.angle_rad(column) for column in block.columns])
     for row, ring in enumerate(range(block.first_ring, block.first_ring + block.rows), start=1):
         radius = sum(block.grid.edges_mm(ring)) / 2 * math.cos(block.grid.phi_rad / 2)
-        for column in block.columns:
-            angle = block.angle_rad(column)
-            x_mm, y_mm = block.board_mm(radius, angle)[0]
+        centres = block.board_mm(radius, angles)
+        for column, angle, (x_mm, y_mm) in zip(block.columns, angles, centres, strict=True):
             positions.append(
                 tile_position(
                     formats[ring],
@@ -108,7 +108,7 @@ def ring_positions(block: RingBlock, formats: Mapping[int, TileFormat]) -> tuple
                     channel=len(positions),
                     x_mm=float(x_mm),
                     y_mm=float(y_mm),
-                    rotation_rad=-angle,
+                    rotation_rad=-float(angle),
                 )
             )
     return tuple(positions)
@@ -127,12 +127,20 @@ def tile_position(
     rotation_rad: float,
 ) -> TilePosition:
     """A position whose SiPM stands where the dimple of a tile of that format comes to lie."""
-    dimple = np.array([(tile_format.dimple.x_mm, tile_format.dimple.y_mm)])
-    sipm_x_mm, sipm_y_mm = moved(dimple, x_mm, y_mm, rotation_rad)[0]
+    dimple, c, s = tile_format.dimple, math.cos(rotation_rad), math.sin(rotation_rad)
     return TilePosition(
-        index, ring, row, column, channel, x_mm, y_mm, rotation_rad,
-        tile_format.code, float(sipm_x_mm), float(sipm_y_mm),
-    )  # fmt: skip
+        index=index,
+        ring=ring,
+        row=row,
+        column=column,
+        channel=channel,
+        x_mm=x_mm,
+        y_mm=y_mm,
+        rotation_rad=rotation_rad,
+        format_code=tile_format.code,
+        sipm_x_mm=x_mm + c * dimple.x_mm - s * dimple.y_mm,
+        sipm_y_mm=y_mm + s * dimple.x_mm + c * dimple.y_mm,
+    )
 
 
 def ring_outline_mm(block: RingBlock) -> Points:
@@ -217,11 +225,14 @@ def _fiducial_faults(shape: BoardShape, tiles: Points) -> Iterator[tuple[str, st
     for number, reach in enumerate(beyond, start=1):
         if reach > 0:
             yield f"fiducial {number} {reach:.3f} mm outside the outline", "fiducials on the board"
-    for position, tile in zip(shape.positions, tiles, strict=True):
-        clear = distance_to_outline_mm(centres, tile) - radii
-        for number, room in enumerate(clear, start=1):
-            if room < 0:
-                yield f"fiducial {number} under tile {position.name}", "fiducials beside the tiles"
+    middles = tiles.mean(axis=1)
+    reach = np.linalg.norm(tiles - middles[:, None, :], axis=2).max(axis=1)
+    for number, (centre, radius) in enumerate(zip(centres, radii, strict=True), start=1):
+        near = np.linalg.norm(middles - centre, axis=1) < reach + radius
+        for index in np.flatnonzero(near):
+            if distance_to_outline_mm(centre[None, :], tiles[index])[0] < radius:
+                name = shape.positions[index].name
+                yield f"fiducial {number} under tile {name}", "fiducials beside the tiles"
     distances = np.linalg.norm(centres[:, None, :] - centres[None, :, :], axis=2)
     for order in itertools.permutations(range(len(centres))):
         changed = np.abs(distances[np.ix_(order, order)] - distances).max()

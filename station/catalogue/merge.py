@@ -1,7 +1,9 @@
 """Catalogue files laid over each other: the newest entry wins and remembers where it stands."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from station.catalogue.entries import CatalogueFile, GridEntry
@@ -36,22 +38,33 @@ Layers = Sequence[tuple[int, SettingsFile[CatalogueFile]]]
 
 @dataclass
 class Complaints:
-    """Problems collected while a catalogue is built."""
+    """Problems collected while a catalogue is built, one for each value to blame."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: dict[tuple[Path, KeyPath], Problem] = field(default_factory=dict)
+    repeats: Counter[tuple[Path, KeyPath]] = field(default_factory=Counter)
 
     def add(self, origins: Iterable[Origin], found: str, expected: str) -> None:
         """Blame what is wrong on the newest entry involved (the first of several): the layers
         below it were good without it."""
         blamed = max(origins, key=lambda origin: origin.layer)
-        problem = blamed.file.problem(blamed.field, found, expected)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        key = blamed.file.path, blamed.field
+        self.problems.setdefault(key, blamed.file.problem(blamed.field, found, expected))
+        self.repeats[key] += 1
 
     def stop_if_any(self) -> None:
-        """Raises SettingsError with everything collected so far."""
+        """Refuse the files.
+
+        Raises:
+            SettingsError: with everything collected so far.
+        """
         if self.problems:
-            raise SettingsError(*self.problems)
+            raise SettingsError(*(self._with_repeats(key) for key in self.problems))
+
+    def _with_repeats(self, key: tuple[Path, KeyPath]) -> Problem:
+        problem, more = self.problems[key], self.repeats[key] - 1
+        if more == 0:
+            return problem
+        return replace(problem, expected=f"{problem.expected} ({more} more of this value)")
 
 
 def merged_grids(layers: Layers) -> dict[str, Entry[GridEntry]]:
