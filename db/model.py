@@ -88,6 +88,19 @@ class StringList(TypeDecorator[list[str]]):
     impl = JSON
     cache_ok = True
 
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
+
+class JsonObject(TypeDecorator[dict[str, Any]]):
+    """A mapping of names to what JSON can hold."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(none_as_null=True)
+
 
 class Fact(SQLModel):
     """What all tables share: one schema, and rules that are checked in Python and in SQL."""
@@ -165,7 +178,7 @@ class Recipe(Fact, table=True):
     name: str
     version: str
     sha256: str = Field(unique=True)
-    content: dict[str, Any] = Field(sa_type=JSON)
+    content: dict[str, Any] = Field(sa_type=JsonObject)
 
 
 class Run(Fact, table=True):
@@ -191,8 +204,8 @@ class Run(Fact, table=True):
     station_id: UUID = Field(foreign_key="station.id")
     started_at: datetime = Field(sa_type=UtcTime)
     software_version: str
-    instruments: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
-    calibration: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    instruments: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
+    calibration: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
 
 
 class RunEnd(Fact, table=True):
@@ -329,7 +342,7 @@ class Reading(Fact, table=True):
     high: float | None = None
     verdict: str
     reasons: list[str] = Field(default_factory=list, sa_type=StringList)
-    conditions: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    conditions: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
     at: datetime = Field(sa_type=UtcTime)
     supersedes: UUID | None = Field(default=None, foreign_key="reading.id")
 
@@ -360,7 +373,7 @@ class Curve(Fact, table=True):
     x_unit: str
     y_unit: str
     sha256: str = Field(foreign_key="attachment.sha256")
-    meta: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    meta: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
     at: datetime = Field(sa_type=UtcTime)
 
 
@@ -377,7 +390,7 @@ class Picture(Fact, table=True):
     sha256: str = Field(foreign_key="attachment.sha256")
     media_type: str
     mm_per_px: float | None = None
-    pose: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    pose: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
     at: datetime = Field(sa_type=UtcTime)
 
 
@@ -423,7 +436,7 @@ class Event(Fact, table=True):
     at: datetime = Field(sa_type=UtcTime)
     kind: str
     text: str = ""
-    data: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    data: dict[str, Any] = Field(default_factory=dict, sa_type=JsonObject)
 
 
 class Outbox(Fact, table=True):

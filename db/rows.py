@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import JSON, Float, Integer, Uuid
+from sqlalchemy import Float, Integer, Uuid
 from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString
 
-from db.model import FACTS, Fact, StringList, UtcTime, table_of
+from db.model import FACTS, Fact, JsonObject, StringList, UtcTime, table_of
 from db.rules import Row
 
 AnyFact = TypeVar("AnyFact", bound=Fact)
@@ -65,7 +65,8 @@ def _name(fact: Fact) -> str:
 
 
 def _excerpt(row: Row) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in row.items() if value is not None)[:400]
+    told = (f"{name}={value}" for name, value in row.items() if value not in (None, "", [], {}))
+    return ", ".join(told)[:400]
 
 
 @cache
@@ -80,7 +81,7 @@ def _converter(kind: TypeEngine[Any]) -> Callable[[Any], Any]:
     for known, convert in (
         (StringList, _as_sentences),
         (UtcTime, _as_time),
-        (JSON, _as_json_object),
+        (JsonObject, _as_json_object),
         (Uuid, _as_uuid),
         (Float, _as_float),
         (Integer, _as_integer),

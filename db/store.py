@@ -152,6 +152,9 @@ class Store:
         A part without a label is always stored. Raises StoreError when the stored part is of
         another kind or subtype.
         """
+        if part.label is None:
+            self.record(part)
+            return part
         return self._ensure(part, by=("label",), agreeing=("kind", "subtype"))
 
     def ensure_site(self, site: Site) -> Site:
