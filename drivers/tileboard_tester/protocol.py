@@ -15,8 +15,8 @@ import yaml
 
 SLOW_PORT = 5555
 FAST_PORT = 6000
-CLIENT_PORT = 6001
-DATA_PORT = 8888
+DATA_PORT = 6001
+PUSH_PORT = 8888
 
 READY = "ready"
 CONFIGURED = "configured"
@@ -35,7 +35,7 @@ ADC_MAX = 1023
 TOT_MAX = 4095
 TOA_MAX = 1023
 
-LHC_ORBIT_HZ = 40_078_970 / 3564
+ORBIT_HZ = 40_078_970 / 3564
 """Calibration sequences start once per orbit of 3564 bunch crossings of 24.95 ns."""
 BUNCH_CROSSINGS_PER_ORBIT = 3564
 
@@ -67,7 +67,8 @@ BIAS_MASK = 0x3 << Pin.BIAS_1
 LDO_MASK = 1 << Pin.LDO_ENABLE
 SOFT_START_MASK = 1 << Pin.LDO_SOFT_START
 SOFT_START_S = 1.0
-HARD_RESET_MASK = 1 << Pin.HARD_RESET
+RESET_MASK = 1 << Pin.SOFT_RESET | 1 << Pin.I2C_RESET | 1 << Pin.HARD_RESET
+"""Low resets the chips."""
 
 CONVERTER_MAX = 4095
 CONVERTER_FULL_SCALE_V = 1.0
@@ -277,28 +278,67 @@ class LedRun:
 
 def trigger_rate_hz(prescale: int) -> float:
     """Triggers per second of the calibration menu: one per orbit, divided by prescale + 1."""
-    return LHC_ORBIT_HZ / (prescale + 1)
+    return ORBIT_HZ / (prescale + 1)
 
 
 CALIBRATION_MENU = "calibAndL1A"
 MENUS = ("randomL1A", CALIBRATION_MENU, "externalL1A")
 
 
+MENU_SETTINGS: Mapping[str, str] = {
+    "bxCalib": "bx_calib",
+    "bxL1A": "bx_l1a",
+    "calibType": "calib_type",
+    "lengthCalib": "length_calib",
+    "lengthL1A": "length_l1a",
+    "prescale": "prescale",
+    "repeatOffset": "repeat_offset",
+}
+"""Name of each setting in the calibration menu, and its field of ``LedRun``."""
+MAX_EVENTS = 10_000_000
+
+
 def daq_document(run: LedRun, n_events: int) -> dict[str, Any]:
     """Configuration tree of the fast control for ``n_events`` of a run."""
-    if not 1 <= n_events <= 10_000_000:
-        raise TesterProtocolError(f"n_events must be 1..10000000: {n_events}")
-    menu = {
-        "NEvents": n_events,
-        "bxCalib": run.bx_calib,
-        "bxL1A": run.bx_l1a,
-        "calibType": run.calib_type,
-        "lengthCalib": run.length_calib,
-        "lengthL1A": run.length_l1a,
-        "prescale": run.prescale,
-        "repeatOffset": run.repeat_offset,
-    }
+    if not 1 <= n_events <= MAX_EVENTS:
+        raise TesterProtocolError(f"n_events must be 1..{MAX_EVENTS}: {n_events}")
+    menu = {word: getattr(run, name) for word, name in MENU_SETTINGS.items()}
+    menu["NEvents"] = n_events
     return {"daq": {"active_menu": CALIBRATION_MENU, "menus": {CALIBRATION_MENU: menu}}}
+
+
+@dataclass(frozen=True)
+class Register:
+    """A chip setting: what it is after power-up and the largest value it has room for."""
+
+    default: int
+    largest: int
+
+
+REGISTERS: Mapping[str, Mapping[str, Register]] = {
+    "ReferenceVoltage": {
+        "Toa_vref": Register(112, 1023),
+        "Tot_vref": Register(432, 1023),
+        "Inv_vref": Register(350, 1023),
+        "Noinv_vref": Register(80, 1023),
+        "Calib": Register(0, 4095),
+    },
+    "ch": {
+        "trim_inv": Register(0, 63),
+        "trim_toa": Register(0, 63),
+        "LowRange": Register(0, 1),
+        "HighRange": Register(0, 1),
+        "Channel_off": Register(0, 1),
+    },
+    "Top": {"phase_ck": Register(0, 15)},
+}
+"""Settings of a chip by sub-block; defaults are those of the simulated chip."""
+BLOCK_COPIES: Mapping[str, tuple[int | str, ...]] = {
+    "ReferenceVoltage": (0, 1),
+    "ch": tuple(range(CHANNELS_PER_ROC)),
+    "Top": ("all",),
+}
+"""Copies of each sub-block: one for each half, one for each channel, one for the whole chip."""
 
 
 def roc_name(index: int) -> str:
@@ -312,33 +352,16 @@ def phase_document(phase_ck: int, n_rocs: int) -> dict[str, Any]:
     }
 
 
-def client_document(server: str, data_port: int, folder: str, run_name: str) -> dict[str, Any]:
+def client_document(server: str, push_port: int, folder: str, run_name: str) -> dict[str, Any]:
     """Configuration tree of the data client: whom to listen to and where to write."""
     return {
         "client": {
             "outputDirectory": folder,
             "run_type": run_name,
             "serverIP": server,
-            "zmqPushPull_port": data_port,
+            "zmqPushPull_port": push_port,
         }
     }
-
-
-TREE = "unpacker_data/hgcroc"
-BRANCHES = (
-    "event",
-    "chip",
-    "half",
-    "channel",
-    "adc",
-    "adcm",
-    "toa",
-    "tot",
-    "totflag",
-    "trigtime",
-    "trigwidth",
-    "corruption",
-)
 
 
 def run_file_name(run_name: str, file_index: int = 0) -> str:
