@@ -1,0 +1,103 @@
+"""Which peak is the pedestal? Answered from the areas of the peaks alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.sipm.poisson_model import peak_weights
+
+MODEL_TOLERANCE = 0.05
+LEAK = 0.02
+SITES_BELOW = 3
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """Peak `site` of the lattice is the pedestal; mu and crosstalk that describe the areas best.
+
+    deviance: disagreement with the areas, in units where one standard deviation is 1 squared;
+    the tolerance of the model (5 % of an area, 2 % of its neighbours') is part of it.
+    """
+
+    site: int
+    mu: float
+    crosstalk: float
+    deviance: float
+
+
+def peak_areas(counts: Array, edges: Array, position: float, spacing: float) -> tuple[Array, int]:
+    """Entries within half a spacing of every lattice site, and the index of the first site.
+
+    Site s lies at position + s * spacing. Bins that straddle a boundary are shared.
+    """
+    first = int(np.floor((edges[0] - position) / spacing + 0.5))
+    last = int(np.floor((edges[-1] - position) / spacing + 0.5))
+    bounds = position + (np.arange(first, last + 2) - 0.5) * spacing
+    below = np.interp(bounds, edges, np.append(0.0, np.cumsum(counts)))
+    return np.diff(below), first
+
+
+def rank_pedestals(areas: Array, first: int) -> list[Hypothesis]:
+    """Possible pedestals, best first.
+
+    areas: (m,) entries of consecutive sites beginning with site `first`. Tried are the sites up
+    to the first one that holds a real share of the events and one more, and three below the
+    spectrum.
+    """
+    begins = int(np.argmax(areas > max(0.005 * float(areas.sum()), 5.0)))
+    last = min(first + begins + 1, first + len(areas) - 2)
+    sites = range(first - SITES_BELOW, max(last, first - SITES_BELOW) + 1)
+    found = [_describe(areas, first, site) for site in sites]
+    return sorted(found, key=lambda hypothesis: hypothesis.deviance)
+
+
+def cascade_deviance(areas: Array, first: int, site: int) -> float:
+    """Disagreement with a self-triggered spectrum: Borel cascades that begin with one pixel.
+
+    P(n) = (lambda n)^(n-1) exp(-lambda n) / n! for n >= 1, with n = 1 at `site`.
+    """
+    seen = areas[max(site - first, 0) :]
+    n = np.arange(1, len(seen) + 1, dtype=np.float64)
+    crosstalk = np.linspace(0.005, 0.95, 190)[:, None]
+    share = np.exp((n - 1) * np.log(crosstalk * n) - crosstalk * n - np.cumsum(np.log(n)))
+    expected = seen.sum() * share / share.sum(axis=1, keepdims=True)
+    return float(_deviance(seen, expected).min())
+
+
+def _describe(areas: Array, first: int, site: int) -> Hypothesis:
+    """Best mu and lambda on a grid about the moments, refined twice."""
+    below = max(site - first, 0)
+    seen = areas[below:]
+    k = np.arange(first + below - site, first - site + len(areas), dtype=np.float64)
+    unseen = np.arange(0.0, k[0])
+    outside = float(_deviance(areas[:below], np.zeros((1, below)), beside=areas)[0])
+    total = float(seen.sum())
+    mean = max(float(seen @ k) / total, 0.01)
+    mu, crosstalk, spread, reach = mean, 0.15, 1.6, 0.15
+    best = float("inf")
+    for _ in range(3):
+        mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 15))
+        lambdas = np.clip(crosstalk + reach * np.linspace(-1, 1, 13), 0.0, 0.9)
+        grid_mu, grid_lambda = (g.reshape(-1, 1) for g in np.meshgrid(mus, lambdas))
+        share = peak_weights(k, grid_mu, grid_lambda)
+        missing = peak_weights(unseen, grid_mu, grid_lambda).sum(axis=1)
+        whole = share.sum(axis=1) + missing
+        expected = total * share / share.sum(axis=1, keepdims=True)
+        cost = _deviance(seen, expected) + 2 * total * missing / whole
+        at = int(np.argmin(cost))
+        best = float(cost[at])
+        mu, crosstalk = float(grid_mu[at, 0]), float(grid_lambda[at, 0])
+        spread, reach = spread**0.3, 0.3 * reach
+    return Hypothesis(site, mu, crosstalk, best + outside)
+
+
+def _deviance(seen: Array, expected: Array, beside: Array | None = None) -> Array:
+    """Pearson's chi2 with the tolerance of the model in its variance, (m,) for expected (m, n)."""
+    expected = np.maximum(expected, 0.5)
+    around = np.convolve(seen if beside is None else beside, [1.0, 0.0, 1.0], mode="same")
+    around = around[: len(seen)]
+    variance = expected + (MODEL_TOLERANCE * expected) ** 2 + (LEAK * around) ** 2
+    return np.asarray(((seen - expected) ** 2 / variance).sum(axis=-1), dtype=np.float64)

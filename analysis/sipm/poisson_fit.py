@@ -1,0 +1,131 @@
+"""Maximum-likelihood fit of the generalised Poisson model to a charge spectrum."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import NDArray
+from scipy.stats import chi2 as chi2_distribution
+
+from analysis.sipm.poisson_model import (
+    NAMES,
+    bin_probabilities,
+    likelihood_gradient,
+    negative_log_likelihood,
+)
+
+MAX_PEAKS = 90
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PoissonFit:
+    """Result of a fit. `values` and `covariance` are in the order of NAMES.
+
+    pe_variance is sigma_G^2 in ADC^2. expected: (n,) counts per fitted bin. chi2 and ndf are
+    Pearson's over bins joined to at least 8 expected entries.
+    """
+
+    values: Array
+    covariance: Array
+    nll: float
+    expected: Array
+    chi2: float
+    ndf: int
+    valid: bool
+
+    @property
+    def p_value(self) -> float:
+        return float(chi2_distribution.sf(self.chi2, self.ndf)) if self.ndf > 0 else float("nan")
+
+    def value(self, name: str) -> float:
+        return float(self.values[NAMES.index(name)])
+
+    def sigma(self, name: str) -> float:
+        index = NAMES.index(name)
+        return float(np.sqrt(self.covariance[index, index]))
+
+
+def fit_poisson(counts: Array, edges: Array, start: Array) -> PoissonFit:
+    """Fit the model to counts (n,) with edges (n + 1,) in ADC, from start (8,) as in NAMES.
+
+    The minimiser is Minuit with the analytic gradient. Errors are those of the inverse Hessian
+    (as Minuit's HESSE, but from differences of the gradient). A parameter that ends at its limit,
+    such as a valley filling of zero, is held there for the errors of the others; its own error is
+    the one with all others held.
+    """
+    gain = float(start[1])
+    width = float(edges[-1] - edges[0]) / len(counts)
+    n_peaks = int(np.clip(ceil((edges[-1] - start[0]) / gain) + 3, 3, MAX_PEAKS))
+    minuit = Minuit(
+        lambda values: negative_log_likelihood(counts, edges, np.asarray(values), n_peaks),
+        start,
+        grad=lambda values: likelihood_gradient(counts, edges, np.asarray(values), n_peaks),
+        name=NAMES,
+    )
+    minuit.errordef = Minuit.LIKELIHOOD
+    most_pe = 3 * (edges[-1] - edges[0]) / gain + 3
+    low = np.array([start[0] - 0.6 * gain, 0.6 * gain, 0.05 * width, 0.0, 1e-5, 0.0, 0.0, 0.0])
+    high = np.array(
+        [start[0] + 0.6 * gain, 1.6 * gain, gain, (0.5 * gain) ** 2, most_pe, 0.9, 0.5, 0.5]
+    )
+    minuit.limits = list(zip(low, high, strict=True))
+    minuit.errors = [
+        0.02 * gain, 0.01 * gain, 0.05 * start[2], 0.3, 0.05 * start[4] + 1e-3, 0.02, 0.01, 0.01
+    ]  # fmt: skip
+    minuit.strategy = 0
+    minuit.migrad(ncall=400, iterate=2)
+    values = np.array(minuit.values)
+    probability = bin_probabilities(edges, values, n_peaks)
+    expected = float(counts.sum()) * probability / probability.sum()
+    covariance = _covariance(
+        lambda at: likelihood_gradient(counts, edges, at, n_peaks), values, low, high
+    )
+    chi2, n_groups = pearson(counts, expected)
+    usable = bool(np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) >= 0))
+    return PoissonFit(
+        values,
+        covariance,
+        float(minuit.fval),
+        expected,
+        chi2,
+        n_groups - 1 - len(NAMES),
+        bool(minuit.valid) and usable,
+    )
+
+
+def _covariance(
+    gradient: Callable[[Array], Array], values: Array, low: Array, high: Array
+) -> Array:
+    """Inverse Hessian, (8, 8); nan when it is not positive."""
+    step = np.maximum(1e-4 * np.abs(values), 1e-5)
+    up, down = np.minimum(values + step, high), np.maximum(values - step, low)
+    hessian = np.empty((len(values), len(values)))
+    for i in range(len(values)):
+        ahead, behind = values.copy(), values.copy()
+        ahead[i], behind[i] = up[i], down[i]
+        hessian[i] = (gradient(ahead) - gradient(behind)) / (up[i] - down[i])
+    hessian = 0.5 * (hessian + hessian.T)
+    curvature = np.maximum(np.diag(hessian), 1e-12)
+    near = 0.02 / np.sqrt(curvature)
+    free = np.flatnonzero((values > low + near) & (values < high - near))
+    covariance = np.diag(1.0 / curvature)
+    inner = hessian[np.ix_(free, free)]
+    try:
+        np.linalg.cholesky(inner)
+    except np.linalg.LinAlgError:
+        return np.full_like(hessian, np.nan)
+    covariance[np.ix_(free, free)] = np.linalg.inv(inner)
+    return covariance
+
+
+def pearson(counts: Array, expected: Array, least: float = 8.0) -> tuple[float, int]:
+    """Pearson's chi2 over neighbouring bins joined to at least `least` expected; and how many."""
+    group = np.floor(np.cumsum(expected) / least).astype(np.int64)
+    group = np.unique(group, return_inverse=True)[1]
+    seen = np.bincount(group, weights=counts)
+    wanted = np.bincount(group, weights=expected)
+    return float(((seen - wanted) ** 2 / np.maximum(wanted, 1e-9)).sum()), len(seen)

@@ -1,0 +1,192 @@
+"""Where the peaks of a spectrum are, found without knowing anything about the device."""
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from analysis.sipm.spectrum import Spectrum
+
+MAX_WORKING_BINS = 1500
+SIGNIFICANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Working:
+    """The part of a spectrum that is fitted.
+
+    counts: (m,) and edges: (m + 1,), equal widths where the spectrum had them.
+    first, factor: bin of the source where it begins, and how many source bins one bin joins.
+    reasons: what was cut off or joined, and why.
+    """
+
+    counts: NDArray[np.float64]
+    edges: NDArray[np.float64]
+    first: int
+    factor: int
+    reasons: tuple[str, ...]
+
+    @property
+    def centers(self) -> NDArray[np.float64]:
+        return 0.5 * (self.edges[1:] + self.edges[:-1])
+
+    @property
+    def width(self) -> float:
+        """Mean bin width, ADC."""
+        return float((self.edges[-1] - self.edges[0]) / len(self.counts))
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Peaks found: position (ADC), height (counts per bin), and their common spacing (ADC).
+
+    significance: (m,) prominence over its standard deviation.
+    """
+
+    position: NDArray[np.float64]
+    height: NDArray[np.float64]
+    significance: NDArray[np.float64]
+    spacing: float
+    smoothing: float
+
+
+def working_part(spectrum: Spectrum) -> Working:
+    """Cut overflow spikes and empty ends off, join bins that are finer than the data."""
+    counts, edges = spectrum.counts, spectrum.edges
+    reasons: list[str] = []
+    begin, end = _without_spikes(counts, reasons)
+    filled = np.flatnonzero(counts[begin:end]) + begin
+    if not filled.size:
+        return Working(np.zeros(0), edges[:1], 0, 1, tuple(reasons))
+    begin, end = int(filled[0]), int(filled[-1]) + 1
+    factor = max(_comb_period(counts[begin:end]), ceil((end - begin) / MAX_WORKING_BINS))
+    if factor > 1:
+        reasons.append(f"{factor} bins of {edges[begin + 1] - edges[begin]:.4g} ADC joined")
+    begin = max(begin - (factor - 1) // 2, 0)
+    starts = np.arange(begin, end, factor)
+    stop = min(int(starts[-1]) + factor, len(counts))
+    joined = np.add.reduceat(counts[:stop], starts)
+    return Working(joined, np.append(edges[starts], edges[stop]), begin, factor, tuple(reasons))
+
+
+def find_seeds(working: Working) -> Seeds | None:
+    """Significant peaks and their spacing; None with fewer than two peaks.
+
+    The spectrum is smoothed at several scales; a peak counts when it stands out of the valleys
+    beside it by 4 standard deviations of the smoothed counts. The scale that shows most peaks
+    on a regular lattice is taken.
+    """
+    best: Seeds | None = None
+    best_score = 0.0
+    n = len(working.counts)
+    scale = 0.6
+    while scale < max(n / 12, 1.0):
+        position, height, significance = _peaks_at_scale(working, scale)
+        if len(position) >= 2:
+            spacing, on_lattice = _lattice(position, height)
+            score = on_lattice - 0.5 * (len(position) - on_lattice)
+            if score >= best_score and score > 0:
+                width = scale * working.width
+                best = Seeds(position, height, significance, spacing, width)
+                best_score = score
+        scale *= 1.35
+    return best
+
+
+def significant_peaks(working: Working) -> int:
+    """Largest number of significant peaks at any smoothing scale."""
+    most, scale = 0, 0.6
+    while scale < max(len(working.counts) / 6, 1.0):
+        most = max(most, len(_peaks_at_scale(working, scale)[0]))
+        scale *= 1.6
+    return most
+
+
+def _peaks_at_scale(
+    working: Working, scale: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Position, height and significance of the peaks of the smoothed spectrum."""
+    pad = ceil(4 * scale) + 1
+    padded = np.concatenate([np.zeros(pad), working.counts, np.zeros(pad)])
+    smooth = gaussian_filter1d(padded, scale, mode="constant")
+    independent = max(2.0 * sqrt(np.pi) * scale, 1.0)
+    index, found = find_peaks(smooth, prominence=0.0)
+    if not index.size:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    top = smooth[index]
+    valley = top - found["prominences"]
+    error = np.sqrt((top + valley) / independent + (0.5 / independent) ** 2)
+    significance = found["prominences"] / error
+    keep = (significance > SIGNIFICANCE) & (top * independent > 6.0)
+    index = index[keep]
+    left, mid, right = smooth[index - 1], smooth[index], smooth[index + 1]
+    bend = left - 2 * mid + right
+    shift = np.where(bend < 0, 0.5 * (left - right) / np.where(bend < 0, bend, 1.0), 0.0)
+    position = np.interp(index - pad + shift, np.arange(len(working.counts)), working.centers)
+    return position, mid, significance[keep]
+
+
+def _lattice(position: NDArray[np.float64], height: NDArray[np.float64]) -> tuple[float, float]:
+    """Spacing that explains most peaks as a lattice without empty sites, and how many it explains.
+
+    Spacings between neighbours are tried; a lattice of half the spacing is held back by its empty
+    sites, one of twice the spacing by the peaks that it leaves out.
+    """
+    gaps = np.diff(position)
+    anchor = float(position[np.argmax(height)])
+    best_spacing, best_score = float(np.median(gaps)), -np.inf
+    best_hits = 0.0
+    for gap in np.unique(gaps):
+        steps = np.rint((position - anchor) / gap)
+        off = np.abs(position - anchor - steps * gap) / (gap * (1.0 + 0.1 * np.abs(steps)))
+        on = off < 0.2
+        sites = np.unique(steps[on])
+        if len(sites) < 2:
+            continue
+        empty = sites[-1] - sites[0] + 1 - len(sites)
+        score = len(sites) - 1.0 * empty - 0.7 * np.count_nonzero(~on)
+        if score > best_score:
+            spacing, _ = np.polyfit(steps[on], position[on], 1)
+            best_spacing, best_score, best_hits = float(spacing), float(score), float(len(sites))
+    return best_spacing, best_hits
+
+
+def _without_spikes(counts: NDArray[np.float64], reasons: list[str]) -> tuple[int, int]:
+    """First and last + 1 bin of the spectrum without an underflow or overflow spike at its ends."""
+    begin, end = 0, len(counts)
+    if end < 8:
+        return begin, end
+    if _is_spike(counts[end - 1], counts[end - 5 : end - 1]):
+        reasons.append(f"overflow: {counts[end - 1]:.0f} entries in the last bin left out")
+        end -= 1
+    if _is_spike(counts[0], counts[1:5]):
+        reasons.append(f"underflow: {counts[0]:.0f} entries in the first bin left out")
+        begin += 1
+    return begin, end
+
+
+def _is_spike(value: float, neighbours: NDArray[np.float64]) -> bool:
+    near = float(neighbours.max())
+    return bool(value > 10 and value > 2.0 * near + 5.0 * sqrt(near + 1.0))
+
+
+def _comb_period(counts: NDArray[np.float64]) -> int:
+    """How many bins one step of the data takes: 1 normally, 2 or more when bins are finer."""
+    total = counts.sum()
+    reach = np.searchsorted(np.cumsum(counts), [0.02 * total, 0.98 * total])
+    core = counts[reach[0] : reach[1] + 1]
+    if len(core) < 16 or total / len(core) < 3:
+        return 1
+    for factor in range(1, 65):
+        usable = len(core) // factor * factor
+        if usable // factor < 8:
+            break
+        joined = core[:usable].reshape(-1, factor).sum(axis=1)
+        near = 0.5 * (np.roll(joined, 1) + np.roll(joined, -1))[1:-1]
+        busy = near > 6
+        if np.count_nonzero((joined[1:-1] == 0) & busy) <= 0.1 * np.count_nonzero(busy):
+            return factor
+    return 1
