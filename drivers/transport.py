@@ -94,6 +94,10 @@ class Exchange:
             lines.append(self.receive())
         return lines
 
+    def mark_out_of_step(self) -> None:
+        """Let the next transaction put the port back in step before anything else."""
+        self._transport._out_of_step = True
+
     def drain(self, quiet_s: float) -> list[bytes]:
         """Throw away what comes until nothing has come for ``quiet_s``; return what it was."""
         return self._transport._drain(self, quiet_s)
@@ -107,11 +111,13 @@ class LineTransport(ABC):
             to check that its instrument answers. It raises when something else does.
         keep_stray_lines: leave input that nobody asked for to the driver (controllers that push
             messages); otherwise such input means that the port is out of step.
+        on_dropped: called with each line that was drained to put the port back in step.
     """
 
     write_terminator = b"\n"
     verify: Callable[[Exchange], None] | None = None
     keep_stray_lines = False
+    on_dropped: Callable[[bytes], None] | None = None
 
     def __init__(self, port: str) -> None:
         self._port = port
@@ -173,6 +179,10 @@ class LineTransport(ABC):
         """Write one line that has no answer."""
         with self.transaction(deadline_s=deadline_s) as exchange:
             exchange.send(text)
+
+    def is_busy(self) -> bool:
+        """Whether some thread is inside a transaction."""
+        return self._lock.locked()
 
     def close(self) -> None:
         """Give the port back; a transaction under way gets one second to end."""
@@ -522,14 +532,16 @@ class SerialTransport(LineTransport):
     def _drain(self, exchange: Exchange, quiet_s: float) -> list[bytes]:
         while self._fill_buffer(min(quiet_s, exchange.remaining_s()), exchange.sent):
             pass
-        dropped = [bytes(part) for part in self._buffer.splitlines()]
+        dropped = [bytes(part) for part in self._buffer.splitlines() if part]
         self._buffer.clear()
         return dropped
 
     def _resynchronise(self, exchange: Exchange) -> None:
         if self._serial is None:
             self._connect()
-        self._drain(exchange, QUIET_S)
+        for line in self._drain(exchange, QUIET_S):
+            if self.on_dropped is not None:
+                self.on_dropped(line)
 
     def _shut(self) -> None:
         opened, self._serial = self._serial, None

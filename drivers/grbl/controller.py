@@ -1,0 +1,448 @@
+"""The dialogue with a GRBL 1.1 controller: lines, acknowledgements, pushed messages, real time."""
+
+import contextlib
+import re
+from collections.abc import Generator
+from dataclasses import replace
+
+from drivers.clock import Clock, RealClock
+from drivers.errors import (
+    BrokenReply,
+    InstrumentRefused,
+    InstrumentTimeout,
+    MachineAlarm,
+    WrongInstrument,
+)
+from drivers.grbl import protocol
+from drivers.grbl.protocol import Status, Triple
+from drivers.roles import Identity
+from drivers.transport import Exchange, SerialTransport
+
+QUIET_S = 0.05
+ASK_AGAIN_S = 0.5
+OPENING_S = 5.0
+SETTLING_S = 120.0
+ATTEMPTS = 3
+REPORTS_TO_WAIT = 64
+MOVING = ("Run", "Jog", "Home")
+HELD = ("Hold", "Door")
+_VERSION = re.compile(r"\[VER:(?P<version>[^:\]]+):(?P<name>[^\]]*)\]")
+
+
+class GrblController:
+    """A GRBL 1.1 controller on a serial port, shared by the gantry and what its outputs switch.
+
+    Opening neither resets nor moves anything: what is held stays held. Lines are sent one at a
+    time and acknowledged before the next, so its receive buffer never overflows; messages that the
+    controller pushes on its own (status, alarms, its banner) are kept apart from answers. After a
+    lost or broken answer, whatever still comes is dropped until the controller has identified
+    itself again.
+
+    Args:
+        transport: the port; the controller closes it.
+        clock: time for motion and for the pace of status requests.
+        deadline_s: real seconds for one transaction.
+
+    Raises:
+        WrongInstrument: no GRBL 1.1 answers, or it reports inches.
+        InstrumentRefused: it is held or its door is open, so that it answers no questions.
+        InstrumentTimeout: silence; also what an alarm at a limit looks like before a reset.
+    """
+
+    def __init__(
+        self,
+        transport: SerialTransport,
+        *,
+        clock: Clock | None = None,
+        deadline_s: float = 3.0,
+    ) -> None:
+        self.clock = clock or RealClock()
+        self._transport = transport
+        self._deadline_s = deadline_s
+        self._wco: Triple | None = None
+        self._last_alarm: int | None = None
+        self._deaf = False
+        self._restarts = 0
+        self._infos_awaited = 0
+        self.messages: list[str] = []
+        transport.keep_stray_lines = True
+        transport.write_terminator = b"\n"
+        try:
+            self._identity = self._open()
+            self.settings = protocol.parse_settings(self.command(protocol.SETTINGS), port=self.port)
+            if self.settings.get(protocol.REPORT_INCHES, 0):
+                raise WrongInstrument(
+                    "the controller reports inches",
+                    port=self.port,
+                    sent=protocol.SETTINGS,
+                    advice=f"Set ${protocol.REPORT_INCHES}=0 on the controller.",
+                )
+        except BaseException:
+            transport.close()
+            raise
+        transport.verify = self._verify
+        transport.on_dropped = self._take_dropped
+
+    @classmethod
+    def open(
+        cls, port: str, *, clock: Clock | None = None, deadline_s: float = 3.0
+    ) -> "GrblController":
+        """Connect to a serial port or pseudo-terminal, as it is."""
+        return cls(SerialTransport(port, baud=protocol.BAUD), clock=clock, deadline_s=deadline_s)
+
+    @classmethod
+    def reset_and_open(
+        cls, port: str, *, clock: Clock | None = None, deadline_s: float = 3.0
+    ) -> "GrblController":
+        """Reset the controller, then connect: for one that an alarm at a limit made deaf.
+
+        A reset switches the outputs off: a held tile falls.
+        """
+        transport = SerialTransport(port, baud=protocol.BAUD)
+        transport.keep_stray_lines = True
+        try:
+            with transport.transaction(deadline_s=deadline_s) as exchange:
+                exchange.drain(QUIET_S)
+                transport.send_realtime(protocol.SOFT_RESET)
+                while not protocol.is_banner(exchange.receive()):
+                    pass
+        except BaseException:
+            transport.close()
+            raise
+        return cls(transport, clock=clock, deadline_s=deadline_s)
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def port(self) -> str:
+        return self._transport.port
+
+    @property
+    def restarts(self) -> int:
+        """How many banners were seen since opening; each means that outputs and modes were lost."""
+        return self._restarts
+
+    @property
+    def last_alarm(self) -> int | None:
+        """Number of the last alarm seen and not yet acknowledged."""
+        return self._last_alarm
+
+    def command(self, line: str, *, deadline_s: float | None = None) -> list[str]:
+        """Send a line, wait for its acknowledgement, return the lines that it printed.
+
+        Raises:
+            ValueError: the line is longer than the controller can take, or holds several.
+            InstrumentRefused: the controller answers ``error:N``.
+            MachineAlarm: an alarm came, or the controller restarted, instead.
+        """
+        if len(line) > protocol.MAX_LINE_CHARS or "\n" in line or "\r" in line:
+            raise ValueError(f"not one line of {protocol.MAX_LINE_CHARS} characters: {line!r}")
+        with self._transaction(deadline_s or self._deadline_s) as exchange:
+            exchange.send(line)
+            return self._answer(exchange)
+
+    def status(self) -> Status:
+        """A fresh status report; ``wco`` is the last one seen when the report has none.
+
+        Raises:
+            MachineAlarm: an alarm came, or the controller restarted.
+        """
+        with self._transaction(self._deadline_s) as exchange:
+            status = self._ask_status(exchange)
+        return replace(status, wco=self._wco) if status.wco is None else status
+
+    def work_position(self, status: Status) -> Triple:
+        """The position of a status in work coordinates, mm."""
+        if status.wpos is not None:
+            return status.wpos
+        assert status.mpos is not None
+        offset = status.wco or self._wco or self._find_offset()
+        x, y, z = (here - zero for here, zero in zip(status.mpos, offset, strict=True))
+        return x, y, z
+
+    def accessories(self) -> frozenset[str]:
+        """Letters of the outputs that are on (F flood, M mist), from the status reports.
+
+        Only some reports tell, so this asks until one does.
+        """
+        for _ in range(REPORTS_TO_WAIT):
+            status = self.status()
+            if status.accessories is not None:
+                return status.accessories
+            self.clock.sleep(protocol.STATUS_POLL_S)
+        raise BrokenReply(
+            "the status reports never tell overrides and outputs",
+            port=self.port,
+            sent="?",
+            advice="Check that the firmware of the controller is GRBL 1.1 with override reports.",
+        )
+
+    def modes(self) -> frozenset[str]:
+        """Words of the modal state, such as G54, M8 and T0."""
+        return protocol.parse_modes(self.command(protocol.MODES), port=self.port)
+
+    def offsets(self) -> dict[str, Triple]:
+        """Stored and temporary offsets by name; G92 and TLO among them."""
+        return protocol.parse_offsets(self.command(protocol.OFFSETS), port=self.port)
+
+    def send_realtime(self, data: bytes) -> None:
+        """Send bytes that act at once, past whatever is under way; may be called by any thread."""
+        self._transport.send_realtime(data)
+
+    def is_busy(self) -> bool:
+        """Whether a thread waits for an answer of the controller."""
+        return self._transport.is_busy()
+
+    def reset(self) -> None:
+        """Soft reset: drops all moves and switches all outputs off (a held tile falls)."""
+        before = self._restarts
+        self._transport.send_realtime(protocol.SOFT_RESET)
+        for _ in range(ATTEMPTS):
+            with (
+                contextlib.suppress(MachineAlarm),
+                self._transport.transaction(deadline_s=self._deadline_s) as exchange,
+            ):
+                if self._restarts == before:
+                    exchange.sent = "soft reset (0x18)"
+                    self._wait_for_banner(exchange)
+            if self._restarts > before:
+                return
+        raise InstrumentTimeout(
+            "the controller does not restart", port=self.port, sent="soft reset (0x18)"
+        )
+
+    def acknowledge_alarm(self) -> None:
+        """Leave an alarm on request of a person; the machine must be homed afterwards.
+
+        An alarm at a limit makes the controller deaf and needs a soft reset, which switches the
+        outputs off.
+        """
+        try:
+            self.status()
+        except (InstrumentTimeout, MachineAlarm):
+            self.reset()
+        self._last_alarm = None
+        self.command(protocol.UNLOCK)
+
+    def close(self) -> None:
+        """Give the port back; motion and outputs stay as they are."""
+        self._transport.close()
+
+    @contextlib.contextmanager
+    def _transaction(self, deadline_s: float) -> Generator[Exchange]:
+        with self._transport.transaction(deadline_s=deadline_s) as exchange:
+            for line in exchange.waiting_lines():
+                self._take_push(line)
+            self._raise_if_deaf()
+            yield exchange
+
+    def _raise_if_deaf(self) -> None:
+        if self._deaf and self._last_alarm is not None:
+            raise MachineAlarm(protocol.alarm_text(self._last_alarm), port=self.port)
+
+    def _take_dropped(self, line: bytes) -> None:
+        with contextlib.suppress(BrokenReply):
+            self._take_push(line.decode("ascii", "replace").rstrip("\r\n"))
+
+    def _take_push(self, line: str) -> Status | None:
+        """Note a line that the controller sends on its own; stray acknowledgements are dropped."""
+        if line.startswith("<"):
+            status = protocol.parse_status(line, port=self.port)
+            self._wco = status.wco or self._wco
+            return status
+        alarm = protocol.alarm_number(line)
+        if alarm is not None:
+            self._last_alarm = alarm
+            self._deaf = alarm in protocol.LOCKING_ALARMS
+        elif protocol.is_banner(line):
+            self._restarts += 1
+            self._deaf = False
+            self._wco = None
+        elif line.startswith("[MSG:"):
+            self.messages.append(line[5:].removesuffix("]"))
+        return None
+
+    def _answer(self, exchange: Exchange) -> list[str]:
+        printed: list[str] = []
+        while True:
+            line = exchange.receive()
+            if line == "ok":
+                return printed
+            number = protocol.error_number(line)
+            if number is not None:
+                raise InstrumentRefused(
+                    f"the controller answers {protocol.error_text(number)}",
+                    port=self.port,
+                    sent=exchange.sent,
+                    advice=_ERROR_ADVICE.get(number, ""),
+                )
+            if line.startswith(("<", "[MSG:", "ALARM:", "Grbl ")):
+                self._take_push(line)
+                self._raise_if_broken_off(line, exchange)
+            elif line.startswith(("[", "$")):
+                printed.append(line)
+            elif line:
+                raise BrokenReply(
+                    f"{line!r} is no answer of GRBL", port=self.port, sent=exchange.sent
+                )
+
+    def _raise_if_broken_off(self, line: str, exchange: Exchange) -> None:
+        if protocol.is_banner(line):
+            raise MachineAlarm(
+                "the controller restarted",
+                port=self.port,
+                sent=exchange.sent,
+                advice="Its outputs are off and its position is not certain: home the gantry.",
+            )
+        alarm = protocol.alarm_number(line)
+        if alarm is None and line.startswith("ALARM:"):
+            raise BrokenReply(f"{line!r} is no alarm", port=self.port, sent=exchange.sent)
+        if alarm is not None:
+            if alarm in protocol.RESTARTING_ALARMS:
+                self._wait_for_banner(exchange)
+            elif alarm not in protocol.LOCKING_ALARMS:
+                exchange.mark_out_of_step()
+            raise MachineAlarm(protocol.alarm_text(alarm), port=self.port, sent=exchange.sent)
+
+    def _wait_for_banner(self, exchange: Exchange) -> None:
+        """Drop everything up to the banner: orphan acknowledgements come before it."""
+        while True:
+            line = exchange.receive()
+            self._take_push(line)
+            if protocol.is_banner(line):
+                return
+
+    def _ask_status(self, exchange: Exchange) -> Status:
+        exchange.sent = "?"
+        self._transport.send_realtime(protocol.STATUS_REQUEST)
+        while True:
+            line = exchange.receive()
+            status = self._take_push(line)
+            if status is not None:
+                return status
+            self._raise_if_broken_off(line, exchange)
+
+    def _find_offset(self) -> Triple:
+        """The work coordinate offset: reports tell it now and then, ``$#`` at a standstill."""
+        for _ in range(REPORTS_TO_WAIT):
+            status = self.status()
+            if status.wco is not None:
+                return status.wco
+            if status.mode not in MOVING:
+                return self._read_offset()
+            self.clock.sleep(protocol.STATUS_POLL_S)
+        raise BrokenReply(
+            "the status reports never tell the work coordinate offset", port=self.port, sent="?"
+        )
+
+    def _read_offset(self) -> Triple:
+        modes, offsets = self.modes(), self.offsets()
+        system = next((name for name in offsets if name in modes), "G54")
+        x, y, z = (
+            stored + shift + length
+            for stored, shift, length in zip(
+                offsets[system], offsets["G92"], offsets["TLO"], strict=True
+            )
+        )
+        self._wco = (x, y, z)
+        return x, y, z
+
+    def _open(self) -> Identity:
+        with self._transport.transaction(deadline_s=max(OPENING_S, self._deadline_s)) as exchange:
+            exchange.drain(QUIET_S)
+        status = self._first_status()
+        ends_at_s = self.clock.now_s() + SETTLING_S
+        while status.mode in MOVING and self.clock.now_s() < ends_at_s:
+            self.clock.sleep(protocol.STATUS_POLL_S)
+            with self._transaction(self._deadline_s) as exchange:
+                status = self._ask_status(exchange)
+        if status.mode in HELD:
+            raise InstrumentRefused(
+                f"the controller is in {status.state} and answers no questions",
+                port=self.port,
+                sent="?",
+                advice="Close the door, or release the hold at the controller, then reconnect.",
+            )
+        with self._transaction(self._deadline_s) as exchange:
+            return self._identify(exchange)
+
+    def _first_status(self) -> Status:
+        """The first report, also of a board that restarts because its port was opened."""
+        silence: InstrumentTimeout | None = None
+        for _ in range(round(OPENING_S / ASK_AGAIN_S)):
+            try:
+                with self._transaction(ASK_AGAIN_S) as exchange:
+                    return self._ask_status(exchange)
+            except InstrumentTimeout as error:
+                silence = error
+            except BrokenReply:
+                continue
+            except MachineAlarm:
+                continue
+        raise InstrumentTimeout(
+            "no GRBL status report came",
+            port=self.port,
+            sent="?",
+            advice="If a limit switch stopped the gantry, look that its way is free and reset the "
+            "controller (a held tile falls); else check power and cable.",
+        ) from silence
+
+    def _identify(self, exchange: Exchange) -> Identity:
+        exchange.send(protocol.INFO)
+        self._infos_awaited += 1
+        version = None
+        while version is None:
+            line = exchange.receive()
+            version = _VERSION.fullmatch(line)
+            if version is None:
+                if protocol.error_number(line) is not None:
+                    raise WrongInstrument(
+                        f"the controller does not tell its version: {line}",
+                        port=self.port,
+                        sent=protocol.INFO,
+                    )
+                self._take_push(line)
+        while exchange.receive() != "ok":
+            pass
+        self._infos_awaited -= 1
+        if self._infos_awaited > 0:
+            exchange.drain(QUIET_S)
+            self._infos_awaited = 0
+        if not version["version"].startswith("1.1"):
+            raise WrongInstrument(
+                f"firmware {version['version']} answers, not GRBL 1.1",
+                port=self.port,
+                sent=protocol.INFO,
+            )
+        return Identity("Grbl", "Grbl 1.1", version["name"], version["version"], self.port)
+
+    def _verify(self, exchange: Exchange) -> None:
+        """Put questions and answers back in step: all that precedes the barrier is old."""
+        self._raise_if_deaf()
+        status = self._ask_status(exchange)
+        if status.mode in ("Idle", "Alarm"):
+            found = self._identify(exchange)
+            if found != self._identity:
+                raise WrongInstrument(
+                    f"another controller answers: {found.firmware} {found.serial!r}",
+                    port=self.port,
+                    sent=protocol.INFO,
+                )
+        elif status.mode in ("Run", "Jog", "Check"):
+            exchange.send(protocol.MODES)
+            while not exchange.receive().startswith("[GC:"):
+                pass
+            while exchange.receive() != "ok":
+                pass
+        self._wco = status.wco
+
+
+_ERROR_ADVICE = {
+    5: "Enable homing ($22=1) on the controller; without it the gantry has no limits.",
+    8: "Wait until the gantry stands still, then retry.",
+    9: "Acknowledge the alarm and home the gantry first.",
+    13: "Close the safety door.",
+    15: "The target is beyond the travel: check the tray map and the gantry's calibration.",
+}

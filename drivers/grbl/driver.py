@@ -1,0 +1,383 @@
+"""A gantry and a vacuum gripper on one GRBL 1.1 controller."""
+
+import math
+import threading
+
+from drivers.clock import Clock
+from drivers.errors import (
+    InstrumentRefused,
+    MachineAlarm,
+    MotionStopped,
+    NotHomed,
+    SetpointRefused,
+)
+from drivers.grbl import protocol
+from drivers.grbl.controller import HELD, GrblController
+from drivers.grbl.protocol import AXES, Status, Triple
+from drivers.roles import Identity, Position
+
+ARRIVAL_TOLERANCE_MM = 0.02
+OFFSET_TOLERANCE_MM = 0.0015
+HOMING_DEADLINE_S = 180.0
+MOVE_MARGIN_S = 10.0
+HOMED_TOOL = 77
+"""The tool number that marks a homed machine: GRBL forgets it with its position at every reset."""
+
+
+class GrblGantry:
+    """Three axes moved by a GRBL 1.1 controller.
+
+    Positions are work coordinates from 0 to the travel: homing sets the offset G54 so that the
+    machine's -travel..0 becomes 0..travel, and reads it back. Moves are jogs, which the controller
+    can drop without the reset that would switch the vacuum off.
+
+    The controller itself remembers that it was homed (as a tool number that any reset clears), so
+    that a station that starts again needs no homing. What it can't know is whether somebody pushed
+    an axis while the motors were without power.
+    """
+
+    def __init__(self, controller: GrblController) -> None:
+        self.controller = controller
+        settings = controller.settings
+        try:
+            x, y, z = (settings[number] for number in protocol.TRAVEL)
+            self._rates = tuple(settings[number] for number in protocol.MAX_RATE)
+            self._step_mm = max(1 / settings[number] for number in protocol.STEPS_PER_MM)
+        except KeyError as error:
+            raise InstrumentRefused(
+                f"the controller lists no setting ${error.args[0]}",
+                port=controller.port,
+                sent=protocol.SETTINGS,
+                advice="Check the firmware of the controller.",
+            ) from error
+        self._travel_mm: Triple = (x, y, z)
+        self._motion = threading.Lock()
+        self._stops = 0
+        self._homing = False
+
+    @classmethod
+    def open(cls, port: str, *, clock: Clock | None = None) -> "GrblGantry":
+        """Connect to a serial port or pseudo-terminal."""
+        return cls(GrblController.open(port, clock=clock))
+
+    @property
+    def identity(self) -> Identity:
+        return self.controller.identity
+
+    @property
+    def travel_mm(self) -> Triple:
+        return self._travel_mm
+
+    def is_homed(self) -> bool:
+        """Whether the controller was homed through this driver and not reset since."""
+        return f"T{HOMED_TOOL}" in self.controller.modes()
+
+    def home(self) -> None:
+        """Find the limit switches, then set up the coordinates; leaves an unlocked machine.
+
+        Raises:
+            MachineAlarm: a switch was not found, or the homing was stopped.
+            InstrumentRefused: homing or soft limits are disabled in the settings, or the gantry
+                is moving.
+        """
+        with self._moving():
+            self._check_settings()
+            stops = self._stops
+            self._homing = True
+            try:
+                self.controller.command(protocol.HOME, deadline_s=HOMING_DEADLINE_S)
+            finally:
+                self._homing = False
+            if stops != self._stops:
+                raise self._stopped("homing")
+            self._set_coordinates()
+            self.controller.command(f"T{HOMED_TOOL}")
+
+    def move_to(
+        self,
+        x_mm: float | None = None,
+        y_mm: float | None = None,
+        z_mm: float | None = None,
+        *,
+        feed_mm_per_min: float,
+    ) -> None:
+        """Go in a straight line and return on arrival; axes left out stay where they are.
+
+        Args:
+            feed_mm_per_min: speed along the line. The controller slows down where one axis could
+                not follow; above the highest rate of the axes named it is refused.
+
+        Raises:
+            SetpointRefused: a target outside the travel, or a feed that no axis named can do.
+            NotHomed: the machine does not know where it is.
+            MotionStopped: stopped or held before the target, or it does not arrive.
+            MachineAlarm: an alarm, at a limit switch for example.
+            InstrumentRefused: another move is under way, or the controller refuses.
+        """
+        target = {
+            axis: value
+            for axis, value in zip(AXES, (x_mm, y_mm, z_mm), strict=True)
+            if value is not None
+        }
+        self._check_target(target, feed_mm_per_min)
+        with self._moving():
+            stops = self._stops
+            self._check_settings()
+            self._check_coordinates()
+            if not target:
+                return
+            status = self.controller.status()
+            start = self.controller.work_position(status)
+            words = "".join(f"{axis.upper()}{value:.3f}" for axis, value in target.items())
+            self.controller.command(f"$J=G21G90{words}F{feed_mm_per_min:.1f}")
+            x, y, z = (target.get(axis, here) for axis, here in zip(AXES, start, strict=True))
+            self._wait_for_arrival(start, (x, y, z), feed_mm_per_min, stops)
+
+    def position(self) -> Position:
+        """Where the controller believes to be.
+
+        Raises:
+            NotHomed: it does not know.
+        """
+        if not self.is_homed():
+            raise NotHomed("the position is not known before homing", port=self.controller.port)
+        x, y, z = self.controller.work_position(self.controller.status())
+        return Position(x, y, z)
+
+    def state(self) -> str:
+        """Idle, Run, Jog, Hold:0, Hold:1, Alarm, Home, Door:0..3, Check or Sleep."""
+        if self._homing:
+            return "Home"
+        return self.controller.status().state
+
+    def stop(self) -> None:
+        """Stop as soon as possible; the blocked :meth:`move_to` or :meth:`home` raises.
+
+        A jog is dropped and the outputs stay, so a held tile stays held. A homing, or a motion that
+        this driver did not start, needs a reset, which switches the outputs off.
+        """
+        self._stops += 1
+        self.controller.send_realtime(protocol.JOG_CANCEL)
+        if self._homing:
+            self.controller.send_realtime(protocol.SOFT_RESET)
+            return
+        try:
+            self._wait_for_standstill()
+        except MachineAlarm:
+            return
+
+    def _wait_for_standstill(self) -> None:
+        status = self.controller.status()
+        if status.mode == "Run":
+            self.controller.send_realtime(protocol.FEED_HOLD)
+            while status.state not in ("Hold:0", "Idle", "Alarm"):
+                self.controller.clock.sleep(protocol.STATUS_POLL_S)
+                status = self.controller.status()
+            self.controller.reset()
+        while status.mode == "Jog":
+            self.controller.clock.sleep(protocol.STATUS_POLL_S)
+            status = self.controller.status()
+
+    def acknowledge_alarm(self) -> None:
+        """Leave an alarm on request of a person; home afterwards."""
+        self.controller.acknowledge_alarm()
+
+    def close(self) -> None:
+        """Stop a jog that is under way and give the port back; outputs and offsets stay."""
+        try:
+            self.controller.send_realtime(protocol.JOG_CANCEL)
+        finally:
+            self.controller.close()
+
+    def _check_settings(self) -> None:
+        for number, meaning in (
+            (protocol.HOMING, "homing"),
+            (protocol.SOFT_LIMITS, "soft limits"),
+        ):
+            if not self.controller.settings.get(number):
+                raise InstrumentRefused(
+                    f"{meaning} are not enabled" if meaning.endswith("s") else "homing is off",
+                    port=self.controller.port,
+                    sent=protocol.SETTINGS,
+                    advice=f"Set ${number}=1 on the controller, then reconnect.",
+                )
+
+    def _check_target(self, target: dict[str, float], feed_mm_per_min: float) -> None:
+        for axis, value in target.items():
+            travel = self._travel_mm[AXES.index(axis)]
+            if not (math.isfinite(value) and 0 <= value <= travel):
+                raise SetpointRefused(
+                    f"{axis} = {value} mm is outside the travel of 0 to {travel:g} mm",
+                    port=self.controller.port,
+                )
+        rates = [self._rates[AXES.index(axis)] for axis in target] or [max(self._rates)]
+        if not (math.isfinite(feed_mm_per_min) and 0 < feed_mm_per_min <= max(rates)):
+            raise SetpointRefused(
+                f"a feed of {feed_mm_per_min} mm/min is outside 0 to {max(rates):g} mm/min",
+                port=self.controller.port,
+            )
+
+    def _offset(self) -> Triple:
+        x, y, z = (-length for length in self._travel_mm)
+        return x, y, z
+
+    def _set_coordinates(self) -> None:
+        """Make the work coordinates run from 0 to the travel, and read that back."""
+        command = self.controller.command
+        command("G21G90G94G54")
+        offsets = self.controller.offsets()
+        if not _close(offsets["G92"], (0.0, 0.0, 0.0)):
+            command("G92.1")
+        if not _close(offsets["G54"], self._offset()):
+            x, y, z = self._offset()
+            command(f"G10L2P1X{x:.3f}Y{y:.3f}Z{z:.3f}")
+        offsets = self.controller.offsets()
+        total = tuple(
+            sum(parts) for parts in zip(offsets["G54"], offsets["G92"], offsets["TLO"], strict=True)
+        )
+        if not _close(total, self._offset()):
+            raise InstrumentRefused(
+                f"the work offset reads back {total} instead of {self._offset()}",
+                port=self.controller.port,
+                sent=protocol.OFFSETS,
+                advice="Retry the homing; if it fails again, check the controller's memory.",
+            )
+
+    def _check_coordinates(self) -> None:
+        modes = self.controller.modes()
+        if f"T{HOMED_TOOL}" not in modes:
+            raise NotHomed("the gantry is not homed", port=self.controller.port)
+        if "G54" not in modes:
+            raise NotHomed(
+                "somebody changed the coordinate system of the controller",
+                port=self.controller.port,
+                sent=protocol.MODES,
+            )
+
+    def _wait_for_arrival(self, start: Triple, goal: Triple, feed: float, stops: int) -> None:
+        clock = self.controller.clock
+        slowest = min(feed, *self._rates)
+        ends_at_s = clock.now_s() + 2 * math.dist(start, goal) / slowest * 60 + MOVE_MARGIN_S
+        while True:
+            if stops != self._stops:
+                self.controller.send_realtime(protocol.JOG_CANCEL)
+                raise self._stopped("a move")
+            status = self.controller.status()
+            if status.mode == "Idle":
+                break
+            if status.mode == "Alarm":
+                raise self._alarm()
+            if status.mode in HELD or status.mode in ("Sleep", "Check"):
+                raise MotionStopped(
+                    f"the controller went to {status.state} during a move",
+                    port=self.controller.port,
+                    advice="Release the hold or close the door, then move again.",
+                )
+            if clock.now_s() > ends_at_s:
+                self.controller.send_realtime(protocol.JOG_CANCEL)
+                raise MotionStopped(
+                    "a move takes much longer than it should and was stopped",
+                    port=self.controller.port,
+                    advice="Look for an override of the feed and for a jammed axis.",
+                )
+            clock.sleep(protocol.STATUS_POLL_S)
+        self._check_arrival(status, goal, stops)
+
+    def _check_arrival(self, status: Status, goal: Triple, stops: int) -> None:
+        if stops != self._stops:
+            raise self._stopped("a move")
+        here = self.controller.work_position(status)
+        if any(
+            abs(a - b) > ARRIVAL_TOLERANCE_MM + self._step_mm
+            for a, b in zip(here, goal, strict=True)
+        ):
+            raise MotionStopped(
+                f"a move ended at {_shown(here)} instead of {_shown(goal)} mm",
+                port=self.controller.port,
+            )
+
+    def _alarm(self) -> MachineAlarm:
+        number = self.controller.last_alarm
+        return MachineAlarm(
+            protocol.alarm_text(number) if number else "the controller is in alarm",
+            port=self.controller.port,
+        )
+
+    def _stopped(self, what: str) -> MotionStopped:
+        return MotionStopped(f"{what} was stopped on request", port=self.controller.port)
+
+    def _moving(self) -> "_OneMove":
+        return _OneMove(self._motion, self.controller.port)
+
+
+class _OneMove:
+    def __init__(self, lock: threading.Lock, port: str) -> None:
+        self._lock = lock
+        self._port = port
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InstrumentRefused(
+                "the gantry is moving already",
+                port=self._port,
+                advice="Wait for the end of the move, or stop it.",
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class GrblVacuumGripper:
+    """A vacuum on the flood output (M8, 0xA0), its switch on the probe input (``Pn:P``)."""
+
+    def __init__(self, controller: GrblController) -> None:
+        self.controller = controller
+
+    def grip(self) -> None:
+        """Switch the vacuum on and see it on; does not wait for a tile to be held.
+
+        Raises:
+            InstrumentRefused: the controller is in alarm or moving, or the output stays off.
+        """
+        self.controller.command("M8")
+        self._expect_vacuum("F" in self.controller.accessories(), "on", "M8")
+
+    def release(self) -> None:
+        """Switch the vacuum off and see it off; the other output stays as it is.
+
+        Raises:
+            InstrumentRefused: the controller is in alarm or moving, or the output stays on.
+        """
+        modes = self.controller.modes()
+        if "M8" not in modes:
+            return
+        if "M7" in modes:
+            self.controller.send_realtime(protocol.FLOOD_TOGGLE)
+            sent = repr(protocol.FLOOD_TOGGLE)
+        else:
+            self.controller.command("M9")
+            sent = "M9"
+        self._expect_vacuum("F" not in self.controller.accessories(), "off", sent)
+
+    def holding(self) -> bool:
+        return "P" in self.controller.status().pins
+
+    def vacuum_on(self) -> bool:
+        return "F" in self.controller.accessories()
+
+    def _expect_vacuum(self, as_wanted: bool, wanted: str, sent: str) -> None:
+        if not as_wanted:
+            raise InstrumentRefused(
+                f"the vacuum does not switch {wanted}",
+                port=self.controller.port,
+                sent=sent,
+                advice="Wait until the gantry stands still; acknowledge an alarm; then retry.",
+            )
+
+
+def _close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(abs(a - b) <= OFFSET_TOLERANCE_MM for a, b in zip(one, other, strict=True))
+
+
+def _shown(position: Triple) -> str:
+    return "({:.3f}, {:.3f}, {:.3f})".format(*position)

@@ -1,0 +1,128 @@
+"""How a simulated gantry moves: straight lines at constant feed, no acceleration."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from drivers.grbl.protocol import Triple
+
+BlockKind = Literal["jog", "line", "homing"]
+LIMIT_MARGIN_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Block:
+    """A line to a target in machine coordinates (mm) at a speed (mm/s)."""
+
+    target: Triple
+    speed_mm_per_s: float
+    kind: BlockKind
+
+
+class Motion:
+    """Three axes and the queue of their moves.
+
+    The controller counts in machine coordinates; ``true_mm`` is where the axes really are, from 0
+    to the travel. The two differ by a shift that homing removes and lost steps bring back.
+    """
+
+    def __init__(
+        self,
+        travel_mm: Triple,
+        start_mm: Triple,
+        now_s: float,
+        on_move: Callable[[Triple], None] = lambda true_mm: None,
+    ) -> None:
+        self._on_move = on_move
+        self.travel_mm = travel_mm
+        self.machine: Triple = (0.0, 0.0, 0.0)
+        self.true_mm = start_mm
+        self.stuck: set[int] = set()
+        self.paused = False
+        self.limit_hit: int | None = None
+        self.feed_override = 1.0
+        self._queue: deque[Block] = deque()
+        self._now_s = now_s
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._queue)
+
+    @property
+    def blocks(self) -> int:
+        return len(self._queue)
+
+    @property
+    def kind(self) -> BlockKind | None:
+        return self._queue[0].kind if self._queue else None
+
+    @property
+    def speed_mm_per_s(self) -> float:
+        if not self._queue or self.paused:
+            return 0.0
+        return self._queue[0].speed_mm_per_s * self.feed_override
+
+    @property
+    def end(self) -> Triple:
+        """Where the axes will be, machine coordinates, when the queue is done."""
+        return self._queue[-1].target if self._queue else self.machine
+
+    def add(self, block: Block) -> None:
+        """Append a move; call after :meth:`advance` so that it starts now and not earlier."""
+        if block.target != self.end:
+            self._queue.append(block)
+
+    def clear(self) -> None:
+        self._queue.clear()
+        self.paused = False
+
+    def declare(self, machine: Triple) -> None:
+        """Let the present place have these machine coordinates."""
+        self.machine = machine
+
+    def lose_steps(self, axis: int, lost_mm: float) -> None:
+        """Shift the true position of an axis without the controller knowing."""
+        true = list(self.true_mm)
+        true[axis] += lost_mm
+        self.true_mm = (true[0], true[1], true[2])
+
+    def advance(self, now_s: float) -> None:
+        """Let the axes move until ``now_s``; stops for good at a limit switch."""
+        left_s = now_s - self._now_s
+        self._now_s = max(now_s, self._now_s)
+        while left_s > 0 and self._queue and not self.paused and self.limit_hit is None:
+            block = self._queue[0]
+            speed = block.speed_mm_per_s
+            if block.kind != "homing":
+                speed *= self.feed_override
+            distance = math.dist(self.machine, block.target)
+            needed_s = distance / speed
+            if needed_s <= left_s:
+                left_s -= needed_s
+                self._go_to(block.target, block.kind)
+                if self._queue and self.limit_hit is None:
+                    self._queue.popleft()
+            else:
+                part = left_s / needed_s
+                left_s = 0.0
+                x, y, z = (
+                    here + (there - here) * part
+                    for here, there in zip(self.machine, block.target, strict=True)
+                )
+                self._go_to((x, y, z), block.kind)
+
+    def _go_to(self, machine: Triple, kind: BlockKind) -> None:
+        true = list(self.true_mm)
+        for axis, (here, there) in enumerate(zip(self.machine, machine, strict=True)):
+            if axis in self.stuck or here == there:
+                continue
+            true[axis] += there - here
+            low, high = -LIMIT_MARGIN_MM, self.travel_mm[axis] + LIMIT_MARGIN_MM
+            if kind != "homing" and not low <= true[axis] <= high:
+                true[axis] = min(max(true[axis], low), high)
+                self.limit_hit = axis
+        self.true_mm = (true[0], true[1], true[2])
+        self.machine = machine
+        self._on_move(self.true_mm)
