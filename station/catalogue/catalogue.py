@@ -1,5 +1,6 @@
 """The catalogue: tile formats and board shapes from the project's data and a site's own files."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from station.catalogue.merge import (
     merged_values,
 )
 from station.catalogue.tile_format import Allowances, RingGrid, TileFormat
-from station.settings import Problem, SettingsError, read_settings
+from station.settings import Problem, SettingsError, SettingsFile, read_settings
 
 DATA = Path(__file__).parent / "data"
 
@@ -108,10 +109,9 @@ def load_catalogue(*site_files: Path) -> Catalogue:
 
 
 def _read_layers(site_files: tuple[Path, ...]) -> Layers:
-    layers = []
+    layers = [(0, file) for file in _own_files()]
     problems: list[Problem] = []
-    own = [(0, path) for path in sorted(DATA.glob("*.toml"))]
-    for layer, path in own + list(enumerate(site_files, start=1)):
+    for layer, path in enumerate(site_files, start=1):
         try:
             layers.append((layer, read_settings(path, CatalogueFile)))
         except SettingsError as error:
@@ -119,6 +119,11 @@ def _read_layers(site_files: tuple[Path, ...]) -> Layers:
     if problems:
         raise SettingsError(*problems)
     return layers
+
+
+@functools.cache
+def _own_files() -> tuple[SettingsFile[CatalogueFile], ...]:
+    return tuple(read_settings(path, CatalogueFile) for path in sorted(DATA.glob("*.toml")))
 
 
 def _word(label: Label) -> str:

@@ -1,8 +1,9 @@
 """What a catalogue file may hold: the same for the project's own data and a site's files."""
 
+import itertools
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from station.settings import Settings
 
@@ -17,12 +18,13 @@ class GridEntry(Settings):
     columns: Annotated[int, Field(ge=2, multiple_of=2)]
     ring_edges_mm: Annotated[tuple[Positive, ...], Field(min_length=2)]
 
-    @model_validator(mode="after")
-    def edges_grow(self) -> Self:
-        for inner, outer in zip(self.ring_edges_mm, self.ring_edges_mm[1:], strict=False):
+    @field_validator("ring_edges_mm")
+    @classmethod
+    def edges_grow(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        for inner, outer in itertools.pairwise(edges):
             if outer <= inner:
                 raise ValueError(f"ring edges that grow ({outer} follows {inner})")
-        return self
+        return edges
 
 
 class DimpleEntry(Settings):

@@ -14,7 +14,7 @@ from station.catalogue.board_shape import (
     TilePosition,
 )
 from station.catalogue.entries import RimFiducialEntry
-from station.catalogue.polygon import Points, distance_to_outline_mm, gap_mm, moved
+from station.catalogue.polygon import Points, distance_to_outline_mm, gap_mm
 from station.catalogue.tile_format import RingGrid, TileFormat
 
 FIDUCIAL_AMBIGUITY_MM = 1.0
@@ -165,16 +165,20 @@ def rim_fiducials(block: RingBlock, places: Sequence[RimFiducialEntry]) -> tuple
 
 def tile_outlines_mm(shape: BoardShape, formats: Mapping[str, TileFormat]) -> Points:
     """Corners (n_positions, 4, 2) of the nominal wrapped tiles in the board frame."""
-    return np.stack(
-        [
-            moved(formats[p.format_code].wrapped_corners_mm(), p.x_mm, p.y_mm, p.rotation_rad)
-            for p in shape.positions
-        ]
+    codes = [p.format_code for p in shape.positions]
+    wrapped = {code: formats[code].wrapped_corners_mm() for code in set(codes)}
+    corners = np.stack([wrapped[code] for code in codes])
+    x_mm, y_mm, turn = np.array([(p.x_mm, p.y_mm, p.rotation_rad) for p in shape.positions]).T
+    c, s = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    x, y = corners[..., 0], corners[..., 1]
+    outlines: Points = np.stack(
+        (c * x - s * y + x_mm[:, None], s * x + c * y + y_mm[:, None]), axis=-1
     )
+    return outlines
 
 
-def neighbour_gaps_mm(tiles: Points) -> Iterator[tuple[int, int, float]]:
-    """Gaps (first index, second index, gap in mm) between tiles near enough to touch.
+def overlaps_mm(tiles: Points) -> Iterator[tuple[int, int, float]]:
+    """Pairs of overlapping tiles (first index, second index, depth in mm).
 
     Args:
         tiles: convex corners (n, 4, 2).
@@ -184,22 +188,21 @@ def neighbour_gaps_mm(tiles: Points) -> Iterator[tuple[int, int, float]]:
     apart = np.linalg.norm(centres[:, None, :] - centres[None, :, :], axis=2)
     first, second = np.nonzero(np.triu(apart < reach[:, None] + reach[None, :], k=1))
     gaps = gap_mm(tiles[first], tiles[second])
-    for i, j, gap in zip(first, second, gaps, strict=True):
-        yield int(i), int(j), float(gap)
+    for pair in np.flatnonzero(gaps < 0):
+        yield int(first[pair]), int(second[pair]), float(-gaps[pair])
 
 
 def faults(shape: BoardShape, formats: Mapping[str, TileFormat]) -> Iterator[tuple[str, str]]:
     """What is wrong with a board shape, as (what was found, what was expected); empty when good."""
     yield from _numbering_faults(shape)
     tiles = tile_outlines_mm(shape, formats)
-    for i, j, gap in neighbour_gaps_mm(tiles):
-        if gap < 0:
-            names = f"{shape.positions[i].name} and {shape.positions[j].name}"
-            yield f"tiles {names} overlapping by {-gap:.3f} mm", "tiles that keep apart"
+    for i, j, depth in overlaps_mm(tiles):
+        names = f"{shape.positions[i].name} and {shape.positions[j].name}"
+        yield f"tiles {names} overlapping by {depth:.3f} mm", "tiles that keep apart"
     beyond = distance_to_outline_mm(tiles.reshape(-1, 2), shape.outline_mm).reshape(-1, 4)
-    for position, reach in zip(shape.positions, beyond.max(axis=1), strict=True):
-        if reach > 0:
-            yield f"tile {position.name} {reach:.3f} mm outside the outline", "tiles on the board"
+    for index in np.flatnonzero(beyond.max(axis=1) > 0):
+        name, reach = shape.positions[index].name, beyond[index].max()
+        yield f"tile {name} {reach:.3f} mm outside the outline", "tiles on the board"
     yield from _fiducial_faults(shape, tiles)
 
 

@@ -128,7 +128,7 @@ def is_list_of_tables(value) -> bool:
     return bool(value) and isinstance(value, list) and all(isinstance(v, dict) for v in value)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), DOCUMENTS)
 def test_every_key_is_found_on_the_line_where_it_was_written(data, document):
     writer = Writer(data.draw)

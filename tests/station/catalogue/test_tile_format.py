@@ -4,7 +4,7 @@ import math
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from station.catalogue import Allowances, RingGrid, load_catalogue
@@ -109,6 +109,7 @@ grids = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(grids, st.floats(0, 1), st.floats(0, 0.5))
 def test_nominal_tiles_keep_the_angle_of_their_cells(grid, gap_mm, foil_mm):
     rings = tuple(range(1, grid.n_rings + 1))
@@ -118,6 +119,7 @@ def test_nominal_tiles_keep_the_angle_of_their_cells(grid, gap_mm, foil_mm):
     assert height == pytest.approx(lowest - gap_mm - 2 * foil_mm, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(10, 60), st.floats(10, 60), st.floats(10, 60), st.floats(0, 3))
 def test_moving_the_edges_out_and_in_again_changes_nothing(inner, outer, height, offset):
     size = (inner, outer, height)
