@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -286,3 +287,11 @@ def test_a_damaged_site_file_is_used_whole_or_refused_by_name(site, at, cut, ins
         return
     assert {problem.file for problem in refusal.problems} == {path}
     assert all(problem.line for problem in refusal.problems)
+
+
+def test_the_example_of_the_guide_is_accepted(site):
+    guide = Path(__file__).parents[3] / "docs" / "catalogue.md"
+    example = guide.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    catalogue = load_catalogue(site(example))
+    assert {"S2"} < set(catalogue.tile_formats)
+    assert {"D7L", "E6F"} < set(catalogue.board_shapes)
