@@ -30,33 +30,32 @@ class LineFaults:
     closes the connection instead (on a pseudo-terminal, which cannot hang up, the reply is lost).
     """
 
-    _planned: deque[tuple[FaultKind, float]] = field(default_factory=deque)
-    _skip: int = 0
+    _planned: deque[tuple[FaultKind, float, int]] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def plan(self, kind: FaultKind, *, delay_s: float = 0.0, after_replies: int = 0) -> None:
-        """Let the next reply fail, or the one after ``after_replies`` good ones.
+        """Let a reply fail after ``after_replies`` good ones, counted from the fault before.
 
         ``delay_s`` are real seconds, for ``late``.
         """
         with self._lock:
-            self._skip += after_replies
-            self._planned.append((kind, delay_s))
+            self._planned.append((kind, delay_s, after_replies))
 
     def clear(self) -> None:
         with self._lock:
             self._planned.clear()
-            self._skip = 0
 
     def next_fault(self) -> tuple[FaultKind, float] | None:
         """What happens to the reply about to be sent."""
         with self._lock:
             if not self._planned:
                 return None
-            if self._skip > 0:
-                self._skip -= 1
+            kind, delay_s, good = self._planned[0]
+            if good > 0:
+                self._planned[0] = (kind, delay_s, good - 1)
                 return None
-            return self._planned.popleft()
+            self._planned.popleft()
+            return kind, delay_s
 
 
 def garbled(reply: bytes) -> bytes:

@@ -107,8 +107,10 @@ class LineTransport(ABC):
     """A port with text lines both ways.
 
     Attributes:
-        verify: called with the exchange after the port was put back in step; the driver sets it
-            to check that its instrument answers. It raises when something else does.
+        verify: called with the exchange after the port was reopened or drained; the driver sets it
+            to check that its instrument answers, skipping late answers where the connection can't
+            be made anew. It raises when something else answers.
+        reopens: whether a new connection cuts late answers off.
         keep_stray_lines: leave input that nobody asked for to the driver (controllers that push
             messages); otherwise such input means that the port is out of step.
         on_dropped: called with each line that was drained to put the port back in step.
@@ -117,6 +119,7 @@ class LineTransport(ABC):
     write_terminator = b"\n"
     verify: Callable[[Exchange], None] | None = None
     keep_stray_lines = False
+    reopens = False
     on_dropped: Callable[[bytes], None] | None = None
 
     def __init__(self, port: str) -> None:
@@ -153,6 +156,12 @@ class LineTransport(ABC):
             if not self._out_of_step and not self.keep_stray_lines and self._input_is_waiting():
                 self._out_of_step = True
             if self._out_of_step:
+                if self.verify is None and not self.reopens:
+                    raise InstrumentLost(
+                        "an answer is missing, and nothing tells late answers from new ones here",
+                        port=self.port,
+                        advice="Let the instrument's driver open the port; it checks who answers.",
+                    )
                 self._resynchronise(exchange)
                 if self.verify is not None:
                     self.verify(exchange)
@@ -179,6 +188,10 @@ class LineTransport(ABC):
         """Write one line that has no answer."""
         with self.transaction(deadline_s=deadline_s) as exchange:
             exchange.send(text)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def is_busy(self) -> bool:
         """Whether some thread is inside a transaction."""
@@ -227,6 +240,8 @@ class VisaTransport(LineTransport):
     Raises:
         InstrumentLost: nobody answers at the address.
     """
+
+    reopens = True
 
     def __init__(
         self,
@@ -294,12 +309,16 @@ class VisaTransport(LineTransport):
 
     def _receive_line(self, exchange: Exchange) -> bytes:
         resource = self._opened(exchange)
+        if not _bytes_in_hand(resource):
+            heard = self._wait_for_input(exchange.remaining_s())
+            if heard == "gone":
+                self._shut()
+                raise InstrumentLost(
+                    "the instrument closed the connection", port=self.port, sent=exchange.sent
+                )
+            if heard == "silent":
+                raise InstrumentTimeout("no answer in time", port=self.port, sent=exchange.sent)
         resource.timeout = max(1.0, exchange.remaining_s() * 1000)
-        if not _bytes_in_hand(resource) and self._wait_for_input(exchange.remaining_s()) == "gone":
-            self._shut()
-            raise InstrumentLost(
-                "the instrument closed the connection", port=self.port, sent=exchange.sent
-            )
         try:
             line = bytes(resource.read_raw())
         except pyvisa.errors.VisaIOError as error:

@@ -29,7 +29,7 @@ FOLLOWS_WITHIN_V = 0.2
 FOLLOWS_WITHIN_RELATIVE = 0.005
 DISCHARGED_V = 0.5
 DISCHARGE_S = 5.0
-ATTEMPTS = 3
+ATTEMPTS = 5
 CLOSING_RATE_V_PER_S = 10.0
 
 _Result = TypeVar("_Result")
@@ -226,8 +226,6 @@ class Keithley2450:
                 self._set(step_v)
             self._clock.sleep(due_s - self._clock.now_s())
             reading = self.read()
-            if reading.in_compliance and abs(reading.set_v) >= abs(voltage_v):
-                raise self._tripped(reading, voltage_v)
             self._check_follows(reading, step_v, voltage_v)
 
     def ramp_down(self, *, rate_v_per_s: float) -> BiasReading:
@@ -262,11 +260,13 @@ class Keithley2450:
         return reading
 
     def close(self) -> None:
-        """Ramp down when the output is on, then give the port back.
+        """Ramp down when the output is on, then give the port back; once closed, does nothing.
 
         Raises:
             InstrumentError: it is not certain that the output is off; the port is closed anyway.
         """
+        if self._transport.is_closed:
+            return
         try:
             if _insist(self.output_is_on):
                 self.ramp_down(rate_v_per_s=CLOSING_RATE_V_PER_S)

@@ -192,7 +192,7 @@ def parse_measurement(reply: str, *, port: str, sent: str) -> Measurement:
 
 
 def format_number(value: float) -> str:
-    return f"{value:.6E}"
+    return f"{value + 0.0:.6E}"
 
 
 def format_measurement(measurement: Measurement) -> str:

@@ -310,8 +310,8 @@ class Keithley2450Simulator:
         if self._state.output_on and self._state.source_function == "VOLT":
             limit_v = self._protection_v()
             target_v = max(-limit_v, min(limit_v, self._state.set_v))
-        elapsed_s = self._clock.now_s() - self._settling_since_s
-        left = math.exp(-elapsed_s / SETTLING_TIME_S) if elapsed_s < 1 else 0.0
+        constants = (self._clock.now_s() - self._settling_since_s) / SETTLING_TIME_S
+        left = math.exp(-constants) if constants < 40 else 0.0
         return target_v + (self._settling_from_v - target_v) * left
 
     def _terminal_voltage_v(self) -> tuple[float, bool]:
