@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -14,6 +14,9 @@ from db.errors import StoreError
 
 BUSY_S = 20.0
 """How long a writer waits for another program's transaction."""
+
+_WRITERS = 0x7E55E7A
+"""Key of the PostgreSQL advisory lock that writers hold."""
 
 READERS = 16
 """Connections that read at the same time; further readers wait for one of them."""
@@ -48,8 +51,9 @@ def place_of(url: URL) -> str:
 def connect(url: URL) -> tuple[Engine, Engine]:
     """The engines of a database: the first writes one transaction at a time, the second reads.
 
-    SQLite commits are flushed to the disk before they return (WAL, synchronous=FULL), and its
-    writers take the write lock when they begin, so that they never fail half-way for want of it.
+    Writers of all programs take turns: each has the whole database to itself from its beginning,
+    so that what it checks stays true and the outbox fills in the order of the commits.
+    SQLite commits are flushed to the disk before they return (WAL, synchronous=FULL).
     Raises StoreError when the driver is not installed.
     """
     try:
@@ -86,6 +90,8 @@ def _connect_sqlite(url: URL) -> tuple[Engine, Engine]:
 
 def _connect_postgresql(url: URL) -> tuple[Engine, Engine]:
     writer = create_engine(url, pool_size=1, max_overflow=0, pool_pre_ping=True)
+    event.listen(writer, "connect", _set_up_postgresql_writer)
+    event.listen(writer, "begin", _take_turn)
     reader = create_engine(
         url,
         pool_size=READERS,
@@ -94,6 +100,19 @@ def _connect_postgresql(url: URL) -> tuple[Engine, Engine]:
         execution_options={"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"},
     )
     return writer, reader
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait until no other program writes, so that what a writer checks stays true."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+
+
+def _set_up_postgresql_writer(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = '{BUSY_S:.0f}s'")
+    cursor.execute(f"SET idle_in_transaction_session_timeout = '{BUSY_S:.0f}s'")
+    cursor.close()
+    connection.commit()
 
 
 def _set_up_sqlite_writer(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -127,6 +146,7 @@ def sentence_of(error: Exception) -> str:
         ("disk is full", "the disk is full, nothing of this was stored"),
         ("No space left", "the disk is full, nothing of this was stored"),
         ("file is not a database", "this file is not a database"),
+        ("lock timeout", "another program has held the database for too long"),
         ("database is locked", "another program has held the database for too long"),
         ("readonly database", "this database may only be read"),
         ("unable to open database file", "this file cannot be opened"),

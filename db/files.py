@@ -34,7 +34,7 @@ def keep(folder: Path, data: bytes) -> str:
     sha256 = sha256_of(data)
     path = path_of(folder, sha256)
     try:
-        _make_folder(path.parent, below=folder)
+        _make_folder(path.parent)
         if _holds(path, data):
             _flush(path)
         else:
@@ -57,15 +57,12 @@ def read(folder: Path, sha256: str) -> bytes:
     return data
 
 
-def _make_folder(path: Path, *, below: Path) -> None:
+def _make_folder(path: Path) -> None:
     if path.is_dir():
         return
-    path.mkdir(parents=True, exist_ok=True)
-    for parent in path.parents:
-        _flush(parent)
-        if parent == below:
-            break
-    _flush(below.parent)
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _flush(path.parent)
 
 
 def _holds(path: Path, data: bytes) -> bool:

@@ -51,6 +51,9 @@ PART_KINDS = (
 EVENT_KINDS = ("note", "ask", "answer", "trip", "reset", "recovery", "error")
 
 
+_BIG_INTEGER = BigInteger().with_variant(Integer(), "sqlite")
+
+
 def new_id() -> UUID:
     """A new identity, UUIDv7 (RFC 9562): later ones of one process sort after earlier ones."""
     return uuid7()
@@ -354,7 +357,7 @@ class Attachment(Fact, table=True):
     __table_args__ = checks(rules)
 
     sha256: str = Field(primary_key=True)
-    size_bytes: int = Field(sa_type=BigInteger)
+    size_bytes: int = Field(sa_type=_BIG_INTEGER)
     media_type: str
     made_at: datetime = Field(sa_type=UtcTime)
 
@@ -452,9 +455,7 @@ class Outbox(Fact, table=True):
         {"sqlite_autoincrement": True},
     )
 
-    seq: int | None = Field(
-        default=None, primary_key=True, sa_type=BigInteger().with_variant(Integer(), "sqlite")
-    )
+    seq: int | None = Field(default=None, primary_key=True, sa_type=_BIG_INTEGER)
     table_name: str
     fact_id: str
     made_at: datetime = Field(sa_type=UtcTime)

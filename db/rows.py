@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, Uuid
+from sqlalchemy import BigInteger, Float, Integer, Uuid
 from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString
 
@@ -84,6 +84,7 @@ def _converter(kind: TypeEngine[Any]) -> Callable[[Any], Any]:
         (JsonObject, _as_json_object),
         (Uuid, _as_uuid),
         (Float, _as_float),
+        (BigInteger, _as_long_integer),
         (Integer, _as_integer),
         (AutoString, _as_text),
     ):
@@ -119,6 +120,13 @@ def _as_integer(value: Any) -> int:
     number = operator.index(value)
     if not -(2**31) <= number < 2**31:
         raise OverflowError("an integer of 32 bits is expected")
+    return number
+
+
+def _as_long_integer(value: Any) -> int:
+    number = operator.index(value)
+    if not -(2**63) <= number < 2**63:
+        raise OverflowError("an integer of 64 bits is expected")
     return number
 
 

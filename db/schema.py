@@ -10,17 +10,13 @@ REVISION = "0001"
 """The newest revision in `db/migrations/versions`."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_ADVISORY_LOCK = 0x7E55E7A
 
 
 def upgrade(connection: Connection, where: object) -> None:
     """Create or migrate the schema inside the transaction that the connection is in.
 
-    Programs that open the same database at the same time wait for each other.
     Raises StoreError when the database belongs to a newer version or to another program.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     found = stored_revision(connection)
     if found == REVISION:
         return

@@ -65,12 +65,8 @@ def test_replacing_a_row_is_changing_it(sqlite_line: Any) -> None:
     assert sqlite_line.store.part(sqlite_line.board.id).kind == "tileboard"
 
 
-def test_postgresql_refuses_to_empty_a_table(
-    full_line: Any, request: pytest.FixtureRequest
-) -> None:
-    if "postgresql" not in request.node.callspec.id:
-        pytest.skip("SQLite has no TRUNCATE")
+def test_postgresql_refuses_to_empty_a_table(postgres_line: Any) -> None:
     for table in [*FACTS, "outbox"]:
         with pytest.raises(SQLAlchemyError, match="is append-only"):
-            change(full_line.store, f"TRUNCATE {table} CASCADE")
-    assert isinstance(full_line.store.get_part(full_line.board.label), Part)
+            change(postgres_line.store, f"TRUNCATE {table} CASCADE")
+    assert isinstance(postgres_line.store.get_part(postgres_line.board.label), Part)

@@ -31,7 +31,7 @@ def test_readings_of_a_part_tell_all_about_each(line: Any) -> None:
     assert known["value"] == 41.5
     assert known["reasons"] == ["two", "reasons"]
     assert known["conditions"] == {"bias_v": 41.2}
-    assert known["channel"] is pd.NA
+    assert pd.isna(known["channel"])
     assert known["at"] == datetime(2026, 11, 21, 8, 30, 1, tzinfo=UTC)
     assert known["run_id"] == str(line.run.id)
     assert (known["recipe"], known["recipe_version"]) == ("led", "1")

@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select as select_facts
 
 from db import (
@@ -25,12 +25,14 @@ from db import (
 )
 from db.model import table_of
 
-Outbox = Callable[[], list[tuple[str, str]]]
-
 
 def count(store: Store, model: Any) -> int:
     with store.reading() as connection:
         return connection.scalar(select(func.count()).select_from(table_of(model))) or 0
+
+
+def outbox_of(store: Store) -> list[tuple[str, str]]:
+    return [(row.table_name, row.fact_id) for row in store.unsent(1_000_000)]
 
 
 def readings(store: Store) -> list[Reading]:
@@ -57,11 +59,11 @@ def test_a_reading_comes_back_as_it_was_recorded(line: Any) -> None:
     assert stored.at.utcoffset() == timedelta(0)
 
 
-def test_every_fact_has_exactly_one_row_in_the_outbox(line: Any, outbox: Outbox) -> None:
-    before = outbox()
+def test_every_fact_has_exactly_one_row_in_the_outbox(line: Any) -> None:
+    before = outbox_of(line.store)
     facts = [line.reading(), line.reading(channel=4)]
     line.store.record(*facts)
-    assert outbox()[len(before) :] == [("reading", fact.id.hex) for fact in facts]
+    assert outbox_of(line.store)[len(before) :] == [("reading", fact.id.hex) for fact in facts]
     assert before == [
         ("site", line.site.id.hex),
         ("station", line.station.id.hex),
@@ -73,16 +75,16 @@ def test_every_fact_has_exactly_one_row_in_the_outbox(line: Any, outbox: Outbox)
 
 
 def test_facts_of_one_batch_may_come_in_any_order_and_travel_parents_first(
-    store: Store, line: Any, outbox: Outbox
+    store: Store, line: Any
 ) -> None:
-    before = len(outbox())
+    before = len(outbox_of(line.store))
     part = Part(kind="tile_module", label="M1", site_id=line.site.id)
     run = line.run.model_copy(update={"id": new_id(), "part_id": part.id})
     first = line.reading(run_id=run.id, part_id=part.id)
     second = line.reading(run_id=run.id, part_id=part.id, supersedes=first.id)
     end = RunEnd(run_id=run.id, at=line.now(), ending="done", verdict="pass")
     store.record(end, second, first, run, part)
-    assert outbox()[before:] == [
+    assert outbox_of(line.store)[before:] == [
         ("part", part.id.hex),
         ("run", run.id.hex),
         ("run_end", run.id.hex),
@@ -91,47 +93,49 @@ def test_facts_of_one_batch_may_come_in_any_order_and_travel_parents_first(
     ]
 
 
-def test_recording_the_same_facts_again_changes_nothing(line: Any, outbox: Outbox) -> None:
+def test_recording_the_same_facts_again_changes_nothing(line: Any) -> None:
     facts = [
         line.reading(conditions={"channels": (1, 2)}, reasons=("a", "b"), verdict="flag"),
         line.reading(value=None, sigma=None, verdict="unknown", reasons=["no peaks"]),
         Event(station_id=line.station.id, at=line.now(), kind="note", text="cover was open"),
     ]
     line.store.record(*facts)
-    stored, sent = readings(line.store), outbox()
+    stored, sent = readings(line.store), outbox_of(line.store)
     line.store.record(*facts)
     line.store.record(facts[0], facts[0])
     assert readings(line.store) == stored
-    assert outbox() == sent
+    assert outbox_of(line.store) == sent
 
 
-def test_a_retry_of_a_batch_adds_only_what_is_missing(line: Any, outbox: Outbox) -> None:
-    first, second = line.reading(), line.reading(channel=4)
-    line.store.record(first)
-    line.store.record(first, second)
-    ids = [fact_id for table, fact_id in outbox() if table == "reading"]
+def test_a_retry_of_a_batch_adds_only_what_is_missing(sqlite_line: Any) -> None:
+    first, second = sqlite_line.reading(), sqlite_line.reading(channel=4)
+    sqlite_line.store.record(first)
+    sqlite_line.store.record(first, second)
+    ids = [fact_id for table, fact_id in outbox_of(sqlite_line.store) if table == "reading"]
     assert ids == [first.id.hex, second.id.hex]
 
 
 def test_an_id_with_different_content_is_refused_and_nothing_of_the_batch_is_stored(
-    line: Any, outbox: Outbox
+    sqlite_line: Any,
 ) -> None:
-    reading = line.reading()
-    line.store.record(reading)
-    before = outbox()
+    reading = sqlite_line.reading()
+    sqlite_line.store.record(reading)
+    before = outbox_of(sqlite_line.store)
     forged = reading.model_copy(update={"value": 43.0})
     with pytest.raises(StoreError, match=r"different content: value is 41.5, not 43.0"):
-        line.store.record(line.reading(channel=9), forged)
+        sqlite_line.store.record(sqlite_line.reading(channel=9), forged)
     with pytest.raises(StoreError, match="comes twice with different content"):
-        line.store.record(fresh := line.reading(channel=9), fresh.model_copy(update={"sigma": 3.0}))
-    assert [r.model_dump() for r in readings(line.store)] == [reading.model_dump()]
-    assert outbox() == before
+        sqlite_line.store.record(
+            fresh := sqlite_line.reading(channel=9), fresh.model_copy(update={"sigma": 3.0})
+        )
+    assert [r.model_dump() for r in readings(sqlite_line.store)] == [reading.model_dump()]
+    assert outbox_of(sqlite_line.store) == before
 
 
-def test_a_run_ends_only_once(line: Any) -> None:
-    line.end(line.run)
+def test_a_run_ends_only_once(sqlite_line: Any) -> None:
+    sqlite_line.end(sqlite_line.run)
     with pytest.raises(StoreError, match="different content"):
-        line.end(line.run, ending="aborted", verdict="fail")
+        sqlite_line.end(sqlite_line.run, ending="aborted", verdict="fail")
 
 
 @pytest.mark.parametrize(
@@ -182,9 +186,11 @@ def test_a_reading_that_breaks_a_rule_is_refused_in_words(
     assert readings(sqlite_line.store) == []
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_the_database_itself_refuses_what_other_programs_must_not_write(line: Any) -> None:
+    good = line.reading().model_dump()
+    with line.store._writer.begin() as connection:
+        connection.execute(insert(table_of(Reading)), [good])
+    for changes in (
         {"sigma": None},
         {"value": None, "verdict": "fail", "reasons": ["dead"]},
         {"value": float("inf")},
@@ -199,20 +205,11 @@ def test_a_reading_that_breaks_a_rule_is_refused_in_words(
         {"quantity": " "},
         {"quantity": None},
         {"reasons": None},
-    ],
-)
-def test_the_database_itself_refuses_what_other_programs_must_not_write(
-    line: Any, changes: dict[str, Any]
-) -> None:
-    good = line.reading().model_dump()
-    with line.store._writer.begin() as connection:
-        connection.execute(insert(table_of(Reading)), [good])
-    bad = line.reading().model_dump() | changes
-    with (
-        pytest.raises(Exception, match=r"(?i)constraint"),
-        line.store._writer.begin() as connection,
+        {"run_id": new_id()},
     ):
-        connection.execute(insert(table_of(Reading)), [bad])
+        bad = line.reading().model_dump() | changes
+        with pytest.raises(IntegrityError), line.store._writer.begin() as connection:
+            connection.execute(insert(table_of(Reading)), [bad])
     assert count(line.store, Reading) == 1
 
 
@@ -232,9 +229,9 @@ def test_numbers_from_numpy_and_pandas_are_stored_as_numbers(line: Any) -> None:
     assert stored.at == datetime(2026, 11, 21, 9, 0, 0, 1, tzinfo=UTC)
 
 
-def test_an_array_with_one_number_is_not_a_number(line: Any) -> None:
+def test_an_array_with_one_number_is_not_a_number(sqlite_line: Any) -> None:
     with pytest.raises(StoreError, match="a number is expected"):
-        line.store.record(line.reading(value=np.array([1.0])))
+        sqlite_line.store.record(sqlite_line.reading(value=np.array([1.0])))
 
 
 def test_a_fact_that_refers_to_nothing_is_refused_and_the_message_says_to_what(
@@ -245,39 +242,41 @@ def test_a_fact_that_refers_to_nothing_is_refused_and_the_message_says_to_what(
     assert count(line.store, Reading) == 0
 
 
-def test_what_is_no_fact_is_refused(line: Any) -> None:
+def test_what_is_no_fact_is_refused(sqlite_line: Any) -> None:
     with pytest.raises(StoreError, match="not a fact: str"):
-        line.store.record("gain = 41.5")
-    (waiting, *_) = line.store.unsent(1)
+        sqlite_line.store.record("gain = 41.5")
+    (waiting, *_) = sqlite_line.store.unsent(1)
     with pytest.raises(StoreError, match="not a fact: Outbox"):
-        line.store.record(waiting)
+        sqlite_line.store.record(waiting)
 
 
-def test_recording_nothing_is_nothing(line: Any, outbox: Outbox) -> None:
-    before = outbox()
+def test_recording_nothing_is_nothing(line: Any) -> None:
+    before = outbox_of(line.store)
     line.store.record()
-    assert outbox() == before
+    assert outbox_of(line.store) == before
 
 
-def test_parts_are_found_by_label_and_by_id(line: Any, some_id: UUID) -> None:
-    assert line.store.get_part("320TB00D8F00001").id == line.board.id
-    assert line.store.get_part("320TB00D8F99999") is None
-    assert line.store.part(line.board.id).label == "320TB00D8F00001"
+def test_parts_are_found_by_label_and_by_id(sqlite_line: Any, some_id: UUID) -> None:
+    assert sqlite_line.store.get_part("320TB00D8F00001").id == sqlite_line.board.id
+    assert sqlite_line.store.get_part("320TB00D8F99999") is None
+    assert sqlite_line.store.part(sqlite_line.board.id).label == "320TB00D8F00001"
     with pytest.raises(StoreError, match=str(some_id)):
-        line.store.part(some_id)
+        sqlite_line.store.part(some_id)
 
 
-def test_ensuring_a_part_twice_keeps_the_first(line: Any, outbox: Outbox) -> None:
+def test_ensuring_a_part_twice_keeps_the_first(sqlite_line: Any) -> None:
     def scanned() -> Part:
-        return Part(kind="tile", label="320TL0012000001", subtype="12", site_id=line.site.id)
+        return Part(kind="tile", label="320TL0012000001", subtype="12", site_id=sqlite_line.site.id)
 
-    first = line.store.ensure_part(scanned())
-    before = outbox()
-    second = line.store.ensure_part(scanned())
+    first = sqlite_line.store.ensure_part(scanned())
+    before = outbox_of(sqlite_line.store)
+    second = sqlite_line.store.ensure_part(scanned())
     assert second.id == first.id
-    assert outbox() == before
+    assert outbox_of(sqlite_line.store) == before
     with pytest.raises(StoreError, match="stored with kind 'tile', not 'sipm'"):
-        line.store.ensure_part(Part(kind="sipm", label="320TL0012000001", site_id=line.site.id))
+        sqlite_line.store.ensure_part(
+            Part(kind="sipm", label="320TL0012000001", site_id=sqlite_line.site.id)
+        )
 
 
 def test_parts_without_a_label_are_all_different(line: Any) -> None:
@@ -287,17 +286,17 @@ def test_parts_without_a_label_are_all_different(line: Any) -> None:
     assert line.store.part(two.id).label is None
 
 
-def test_two_parts_cannot_have_one_label(line: Any) -> None:
+def test_two_parts_cannot_have_one_label(sqlite_line: Any) -> None:
     with pytest.raises(StoreError, match=r"(?i)unique|label"):
-        line.part("tileboard", line.board.label)
+        sqlite_line.part("tileboard", sqlite_line.board.label)
 
 
-def test_a_recipe_is_known_by_its_hash_and_cannot_change_under_it(line: Any) -> None:
+def test_a_recipe_is_known_by_its_hash_and_cannot_change_under_it(sqlite_line: Any) -> None:
     again = Recipe(name="led", version="1", sha256="ab" * 32, content={"gain": {"low": 30}})
-    assert line.store.ensure_recipe(again).id == line.recipe.id
+    assert sqlite_line.store.ensure_recipe(again).id == sqlite_line.recipe.id
     other = Recipe(name="led", version="1", sha256="ab" * 32, content={"gain": {"low": 31}})
     with pytest.raises(StoreError, match="stored with content"):
-        line.store.ensure_recipe(other)
+        sqlite_line.store.ensure_recipe(other)
 
 
 def test_open_runs_are_those_of_the_station_without_an_end(line: Any) -> None:
@@ -340,9 +339,9 @@ def test_facts_are_there_after_closing_and_opening_again(tmp_path: Path, sqlite_
         assert [stored.id for stored in readings(store)] == [reading.id]
 
 
-def test_many_threads_record_and_read_through_one_store(line: Any, outbox: Outbox) -> None:
+def test_many_threads_record_and_read_through_one_store(line: Any) -> None:
     store: Store = line.store
-    batches = [[[line.reading(channel=c) for c in range(3)] for _ in range(15)] for _ in range(6)]
+    batches = [[[line.reading(channel=c) for c in range(3)] for _ in range(10)] for _ in range(5)]
     torn: list[int] = []
     failures: list[BaseException] = []
     done = threading.Event()
@@ -375,7 +374,7 @@ def test_many_threads_record_and_read_through_one_store(line: Any, outbox: Outbo
     every = {reading.id.hex for mine in batches for batch in mine for reading in batch}
     assert failures == []
     assert torn == []
-    sent = [fact_id for table, fact_id in outbox() if table == "reading"]
+    sent = [fact_id for table, fact_id in outbox_of(line.store) if table == "reading"]
     assert len(sent) == len(every)
     assert set(sent) == every
 
