@@ -1,5 +1,6 @@
 """Material missing along a measured outline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,7 +8,8 @@ import numpy as np
 
 from vision.camera import CameraModel
 from vision.edges import EdgeLine
-from vision.outline import EdgeFrame, Picture, Points, corners_of, sample
+from vision.outline import EdgeFrame, corners_of, sample
+from vision.sampling import Picture, Points
 
 _REACH_MM = 2.4
 _MIN_DEPTH_MM = 0.10
@@ -51,8 +53,8 @@ def _missing_depth(
     """Along a fitted edge: s in mm from its first corner, and how far inside it material begins."""
     px = camera.mm_per_px
     rows = int(frame.length_mm / (px * _ROW_PX))
-    s_mm = (np.arange(rows) - (rows - 1) / 2.0) * px * _ROW_PX
-    t_px = np.arange(-np.ceil(_REACH_MM / px), _START_PX + 1)
+    s_mm = np.asarray((np.arange(rows) - (rows - 1) / 2.0) * px * _ROW_PX, dtype=np.float64)
+    t_px = np.arange(-np.ceil(_REACH_MM / px), _START_PX + 1, dtype=np.float64)
     strip = sample(picture, camera, frame, s_mm, t_px * px)
     strip = np.nan_to_num(strip, nan=0.0)
     level = 0.5 * (line.bright_dn + line.dark_dn)
@@ -68,7 +70,7 @@ def _missing_depth(
     place = at - 1 + np.clip((level - before) / rise, 0.0, 1.0)
     depth = (place - _START_PX) * px
     depth[~bright.any(axis=1)] = _REACH_MM
-    return s_mm + frame.length_mm / 2.0, depth.astype(np.float64)
+    return np.asarray(s_mm + frame.length_mm / 2.0), depth.astype(np.float64)
 
 
 def _bites(edge: int, s_mm: Points, depth_mm: Points, length_mm: float, px: float) -> list[_Bite]:
@@ -101,7 +103,7 @@ def _bites(edge: int, s_mm: Points, depth_mm: Points, length_mm: float, px: floa
 
 
 def find_chips(
-    picture: Picture, camera: CameraModel, lines: list[EdgeLine]
+    picture: Picture, camera: CameraModel, lines: Sequence[EdgeLine]
 ) -> tuple[EdgeDefect, ...]:
     """Chips along the fitted edges of an outline, deepest first.
 
@@ -115,8 +117,8 @@ def find_chips(
         start, stop = corners[index], corners[(index + 1) % len(lines)]
         length = float(np.linalg.norm(stop - start))
         frame = EdgeFrame((start + stop) / 2.0, (stop - start) / length, length)
-        s_mm, depth = _missing_depth(picture, camera, line, frame)
-        bites.extend(_bites(index, s_mm, depth, length, px))
+        s_mm, inwards_mm = _missing_depth(picture, camera, line, frame)
+        bites.extend(_bites(index, s_mm, inwards_mm, length, px))
     defects = []
     used: set[int] = set()
     for i, bite in enumerate(bites):

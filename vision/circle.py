@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vision.camera import CameraModel
-from vision.outline import Picture, Points
+from vision.sampling import Picture, Points, grey_at
 
 _ROUNDS = 6
 
@@ -34,15 +33,8 @@ def polar(
     angle = np.arange(n_angles) * (2.0 * np.pi / n_angles)
     direction = np.column_stack((np.cos(angle), np.sin(angle)))
     points = centre_mm + radius_mm[None, :, None] * direction[:, None, :]
-    px = camera.to_px(points.reshape(-1, 2)).astype(np.float32)
-    grey = cv2.remap(
-        picture,
-        px.reshape(n_angles, len(radius_mm), 2),
-        None,
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return direction, np.asarray(grey, dtype=np.float32)
+    grey = grey_at(picture, camera, points)
+    return direction, np.nan_to_num(grey, nan=0.0, copy=False)
 
 
 def fit_circle(
@@ -56,12 +48,12 @@ def fit_circle(
     design = np.column_stack((direction, np.ones(len(direction))))
     use = seen.copy()
     solution = np.zeros(3)
-    residual = np.zeros(len(direction))
+    residual: Points = offset_mm
     for _ in range(_ROUNDS):
         if use.mean() < 0.4:
             return None
-        solution, *_ = np.linalg.lstsq(design[use], offset_mm[use], rcond=None)
-        residual = offset_mm - design @ solution
+        solution = np.asarray(np.linalg.lstsq(design[use], offset_mm[use], rcond=None)[0])
+        residual = np.asarray(offset_mm - design @ solution, dtype=np.float64)
         scale = max(1.4826 * float(np.median(np.abs(residual[use]))), floor_mm)
         use = seen & (np.abs(residual) < 3.0 * scale)
     if use.mean() < 0.4:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vision.camera import CameraModel
 from vision.circle import fit_circle, polar
-from vision.outline import Picture, Points
+from vision.refusal import Refusal
+from vision.sampling import Picture, Points
 
 _ANGLES = 180
 _SEARCH_MM = 1.0
@@ -52,7 +54,7 @@ def _voted_shift_px(direction: Points, ridge: Picture, radius_px: float, reach_p
     return np.array([shifts[best[1]], shifts[best[0]]])
 
 
-def _ridge_places(grey: Picture) -> tuple[Points, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def _ridge_places(grey: Picture) -> tuple[Points, NDArray[np.bool_]]:
     """Column of the ridge's centroid in each direction, and where there is a ridge."""
     ridge = _ridge(grey)
     at = np.argmax(ridge, axis=1)
@@ -68,36 +70,43 @@ def _ridge_places(grey: Picture) -> tuple[Points, np.ndarray[tuple[int], np.dtyp
 
 def find_ring(
     picture: Picture, camera: CameraModel, *, centre_mm: Points, diameter_mm: float
-) -> Ring | str:
-    """The bright ring of ``diameter_mm`` within 1 mm of ``centre_mm``, or the reason for none.
+) -> Ring:
+    """The bright ring of ``diameter_mm`` within 1 mm of ``centre_mm``.
 
     The middle is voted for by 180 directions, then fitted to the centroid of the ridge in each
     of them, with outliers left out.
+
+    Raises:
+        Refusal: if there is no such ring.
     """
     px = camera.mm_per_px
     radius = diameter_mm / 2.0
     sides = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     if not camera.sees(centre_mm + (radius + _SEARCH_MM) * sides, margin_px=10).all():
-        return "dimple: it may lie outside the picture"
+        raise Refusal("dimple: it may lie outside the picture")
     reach = int(np.ceil(min(_SEARCH_MM, 0.6 * radius) / px))
-    offsets = np.arange(-reach - 8, reach + 9) * px
+    offsets = np.asarray(np.arange(-reach - 8, reach + 9) * px, dtype=np.float64)
     direction, grey = polar(picture, camera, centre_mm, np.maximum(radius + offsets, 0.0), _ANGLES)
     ridge = _ridge(np.asarray(cv2.blur(grey, (1, 3)), dtype=np.float32))
     centre = centre_mm + px * _voted_shift_px(direction, ridge, radius / px, reach)
-    window = np.arange(-8, 9) * px
+    window = np.asarray(np.arange(-8, 9) * px, dtype=np.float64)
     size, sigma, share = radius, 0.0, 0.0
     for _ in range(3):
         direction, grey = polar(picture, camera, centre, radius + window, _ANGLES)
         place, seen = _ridge_places(np.asarray(cv2.blur(grey, (1, 3)), dtype=np.float32))
         if seen.mean() < 0.5:
-            return f"dimple: its ring is seen in only {100 * seen.mean():.0f} % of all directions"
+            raise Refusal(
+                f"dimple: its ring is seen in only {100 * seen.mean():.0f} % of all directions"
+            )
         step = fit_circle(direction, (place - 8.0) * px, seen, floor_mm=0.02 * px)
         if step is None:
-            return "dimple: what is there is not a ring, its directions disagree"
+            raise Refusal("dimple: what is there is not a ring, its directions disagree")
         if step.rms_mm > 1.5 * px:
-            return f"dimple: its ring is not round, scatter {1000 * step.rms_mm:.0f} um"
+            raise Refusal(f"dimple: its ring is not round, scatter {1000 * step.rms_mm:.0f} um")
         centre = centre + step.move_mm
         size, sigma, share = radius + step.grow_mm, step.sigma_mm, step.share
     if abs(size - radius) > _MAX_RADIUS_ERROR * radius:
-        return f"dimple: the ring's diameter is {2 * size:.2f} mm instead of {diameter_mm:.2f} mm"
+        raise Refusal(
+            f"dimple: the ring's diameter is {2 * size:.2f} mm instead of {diameter_mm:.2f} mm"
+        )
     return Ring(centre, float(np.hypot(sigma, _MODEL_SIGMA_MM)), size, share)

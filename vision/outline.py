@@ -7,9 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vision.camera import CameraModel
-
-Picture = NDArray[np.float32]
-Points = NDArray[np.float64]
+from vision.sampling import Picture, Points, grey_at
 
 _ROWS = 40
 _EDGE_SHARE = 0.84
@@ -94,19 +92,7 @@ def sample(
     points = (
         frame.origin_mm + s_mm[:, None, None] * frame.along + t_mm[None, :, None] * frame.outward
     )
-    px = camera.to_px(points.reshape(-1, 2)).astype(np.float32)
-    px = px.reshape(len(s_mm), len(t_mm), 2)
-    return np.asarray(
-        cv2.remap(
-            picture,
-            px,
-            None,
-            interpolation,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=float("nan"),
-        ),
-        dtype=np.float32,
-    )
+    return grey_at(picture, camera, points, interpolation=interpolation)
 
 
 def step_response(strip: Picture) -> Picture:
@@ -132,17 +118,25 @@ def edge_slope(strip: Picture) -> Picture:
     return np.nan_to_num(slope, nan=0.0, copy=False)
 
 
-def _sheared_sums(response: Picture, shifts: Points) -> NDArray[np.float64]:
-    """Means of the response along inclined lines: (len(shifts), n_t) for shifts (n_angles, n_s)."""
+def _sheared_sums(
+    response: Picture, shifts: Points, columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Means of the response (n_s, n_t) along inclined lines through ``columns``.
+
+    Shape (n_angles, n_columns) for shifts (n_angles, n_s) in samples.
+    """
     n_rows, n_t = response.shape
-    reach = int(np.ceil(np.abs(shifts).max())) + 1
-    padded = np.pad(response, ((0, 0), (reach, reach)))
-    start = np.round(shifts).astype(np.int64) + reach
-    sums = np.zeros((shifts.shape[0], n_t))
-    columns = np.arange(n_t)
-    for row in range(n_rows):
-        sums += padded[row][start[:, row, None] + columns]
-    return sums / n_rows
+    at = np.round(shifts).astype(np.int64)
+    reach = int(np.abs(at).max()) + 1
+    low, high = int(columns[0]) - reach, int(columns[-1]) + reach + 1
+    padded = np.pad(
+        response[:, max(low, 0) : min(high, n_t)],
+        ((0, 0), (max(-low, 0), max(high - n_t, 0))),
+    )
+    width = padded.shape[1]
+    start = at - low + np.arange(n_rows) * width
+    index = start[:, :, None] + columns
+    return np.asarray(padded.ravel()[index].mean(axis=1, dtype=np.float64))
 
 
 def _dilated(profile: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
@@ -173,10 +167,11 @@ def locate_outline(
     reach = search_mm + half_span * np.sin(search_rad) + _SIZE_TOLERANCE_MM
     n_bins = int(np.ceil(reach / (px * _POOL_PX)))
     n_t = (2 * n_bins + 1) * _POOL_PX
-    t_mm = (np.arange(n_t) - (n_t - 1) / 2.0) * px
+    t_mm = np.asarray((np.arange(n_t) - (n_t - 1) / 2.0) * px, dtype=np.float64)
     responses, gradients, rows = [], [], []
     for frame in frames:
-        s_mm = np.linspace(-0.5, 0.5, _ROWS) * _EDGE_SHARE * frame.length_mm
+        half_mm = 0.5 * _EDGE_SHARE * frame.length_mm
+        s_mm = np.linspace(-half_mm, half_mm, _ROWS)
         strip = sample(picture, camera, frame, s_mm, t_mm)
         responses.append(step_response(strip))
         gradients.append(edge_slope(strip))
@@ -189,7 +184,8 @@ def locate_outline(
     for response, s_mm in zip(responses, rows, strict=True):
         bins = response.reshape(_ROWS, -1, _POOL_PX).max(axis=2)
         # Turning counter-clockwise carries the far end (s > 0) inwards, to negative t.
-        pooled.append(_sheared_sums(bins, -np.tan(angles)[:, None] * s_mm[None, :] / bin_mm))
+        shifts = -np.tan(angles)[:, None] * s_mm[None, :] / bin_mm
+        pooled.append(_sheared_sums(bins, shifts, np.arange(2 * n_bins + 1)))
     tolerance = int(np.ceil(0.5 * _SIZE_TOLERANCE_MM / bin_mm))
     wide = [_dilated(profile, tolerance) for profile in pooled]
     limit = int(np.ceil(search_mm / bin_mm))
@@ -238,12 +234,12 @@ def _refined(
     n_slopes = 2 * int(np.ceil(slope_reach * abs(s_mm[0]) / px)) + 1
     slopes = slope + np.linspace(-slope_reach, slope_reach, n_slopes)
     shifts = slopes[:, None] * s_mm[None, :] / px
-    sums = _sheared_sums(gradient, shifts)
     middle = (n_t - 1) / 2.0 + around_mm / px
     reach = (_SIZE_TOLERANCE_MM + _POOL_PX * px) / px
-    low, high = max(int(middle - reach), 0), min(int(middle + reach) + 1, n_t)
-    part = sums[:, low:high]
-    row, column = np.unravel_index(int(part.argmax()), part.shape)
-    offset = (low + int(column) - (n_t - 1) / 2.0) * px
-    step = _sheared_sums(response, shifts[row : row + 1])[0, low + int(column)]
+    columns = np.arange(max(int(middle - reach), 0), min(int(middle + reach) + 1, n_t))
+    sums = _sheared_sums(gradient, shifts, columns)
+    row, column = np.unravel_index(int(sums.argmax()), sums.shape)
+    place = columns[column : column + 1]
+    step = _sheared_sums(response, shifts[row : row + 1], place)[0, 0]
+    offset = (float(place[0]) - (n_t - 1) / 2.0) * px
     return frame.moved(offset, float(slopes[row])), float(step)

@@ -1,7 +1,7 @@
 """A tile in a picture: its outline, size, place, dimple and chips, in mm with uncertainties."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from vision.camera import CameraModel
 from vision.chips import EdgeDefect, find_chips
 from vision.dimple import find_ring
-from vision.edges import EdgeLine, fit_edge
-from vision.outline import Picture, Points, RoughOutline, corners_of, locate_outline
+from vision.edges import EdgeLine, fit_edges
+from vision.outline import RoughOutline, corners_of, locate_outline
+from vision.refusal import Refusal
+from vision.sampling import Picture, Points
 from vision.usable import picture_usable
 
 SEARCH_MM = 3.0
@@ -20,7 +22,8 @@ _MIN_SHARE = 0.6
 _MAX_RMS_MM = 0.05
 _MAX_TILT_RAD = 0.02
 _MAX_SIZE_MM = 1.0
-_PICTURE_MARGIN_PX = 6.0
+_PICTURE_MARGIN_PX = 4.0
+_SEARCH_MARGIN_MM = 0.3
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,7 @@ class TileMeasurement:
     seen_near_mm: Points | None = None
 
 
-_EDGE_NAMES: tuple[Literal["inner", "right", "outer", "left"], ...] = (
-    "inner",
-    "right",
-    "outer",
-    "left",
-)
-
-
-def _refused(*reasons: str, near: Points | None = None) -> TileMeasurement:
-    return TileMeasurement(False, reasons=reasons, seen_near_mm=near)
+EDGE_NAMES = ("inner", "right", "outer", "left")
 
 
 def _checked_outline(corners_mm: ArrayLike) -> Points:
@@ -109,7 +103,7 @@ def _quantities(corners: Points, nominal: Points) -> Points:
 
 
 def _with_sigmas(
-    lines: list[EdgeLine], nominal: Points, scale_sigma: float
+    lines: Sequence[EdgeLine], nominal: Points, scale_sigma: float
 ) -> tuple[Points, Points, Points, Points]:
     """Corners, their sigmas, the quantities and their sigmas, by propagation of the edges'."""
 
@@ -138,53 +132,59 @@ def _with_sigmas(
     return corners, np.sqrt(corner_variance), values, np.sqrt(variance + scaled**2)
 
 
-def _inconsistencies(lines: list[EdgeLine], values: Points, nominal: Points) -> list[str]:
+def _check_consistency(lines: Sequence[EdgeLine], values: Points, nominal: Points) -> None:
     reasons = []
     wanted = _quantities(nominal, nominal)
-    for name, line in zip(_EDGE_NAMES, lines, strict=True):
+    along = np.roll(nominal, -1, axis=0) - nominal
+    cos, sin = np.cos(values[5]), np.sin(values[5])
+    expected = along @ np.array([[cos, sin], [-sin, cos]])
+    expected /= np.linalg.norm(expected, axis=1)[:, None]
+    for name, line, direction in zip(EDGE_NAMES, lines, expected, strict=True):
         if line.share < _MIN_SHARE:
             reasons.append(
                 f"{name} edge: only {100 * line.share:.0f} % of it lies on a straight line"
             )
         if line.rms_mm > _MAX_RMS_MM:
             reasons.append(f"{name} edge: scatter of {1000 * line.rms_mm:.0f} um about its line")
-    sides = nominal - np.roll(nominal, -1, axis=0)
-    seen = np.array([line.fitted.along for line in lines])
-    cos, sin = np.cos(values[5]), np.sin(values[5])
-    expected = -sides / np.linalg.norm(sides, axis=1)[:, None] @ np.array([[cos, sin], [-sin, cos]])
-    tilt = np.abs(seen[:, 0] * expected[:, 1] - seen[:, 1] * expected[:, 0])
-    for name, angle in zip(_EDGE_NAMES, tilt, strict=True):
-        if angle > _MAX_TILT_RAD:
+        seen = line.fitted.along
+        tilt = float(abs(seen[0] * direction[1] - seen[1] * direction[0]))
+        if tilt > _MAX_TILT_RAD:
             reasons.append(
-                f"{name} edge: turned by {np.degrees(angle):.1f} degrees against the outline"
+                f"{name} edge: turned by {np.degrees(tilt):.1f} degrees against the outline"
             )
-    for name, value, target in zip(
+    for what, value, target in zip(
         ("inner width", "outer width", "height"), values[:3], wanted[:3], strict=True
     ):
         if abs(value - target) > _MAX_SIZE_MM:
-            reasons.append(f"{name} {value:.2f} mm does not fit the format's {target:.2f} mm")
-    return reasons
+            reasons.append(f"{what} {value:.2f} mm does not fit the format's {target:.2f} mm")
+    if reasons:
+        raise Refusal(*reasons)
 
 
-def _dark_level(picture: Picture) -> float:
-    return float(np.percentile(picture[::8, ::8], 0.5))
-
-
-def _seen_edges(
+def _fitted_lines(
     picture: Picture, camera: CameraModel, rough: RoughOutline
-) -> tuple[list[EdgeLine], list[str]]:
-    dark_dn = _dark_level(picture)
-    lines, reasons = [], []
-    for name, frame, step in zip(_EDGE_NAMES, rough.edges, rough.step_dn, strict=True):
-        if step < _MIN_STEP_DN:
-            reasons.append(f"{name} edge: no step from bright to dark")
-            continue
-        line = fit_edge(picture, camera, frame, dark_dn=dark_dn)
-        if line is None:
-            reasons.append(f"{name} edge: too little of it is seen")
-        else:
-            lines.append(line)
-    return lines, reasons
+) -> tuple[EdgeLine, ...]:
+    if np.sum(rough.step_dn < _MIN_STEP_DN) >= 3:
+        raise Refusal("no tile: no outline whose edges fall from bright to dark")
+    if not camera.sees(corners_of(rough.edges), margin_px=_PICTURE_MARGIN_PX).all():
+        raise Refusal("cut: the tile reaches out of the picture")
+    faint = [
+        f"{name} edge: no step from bright to dark"
+        for name, step in zip(EDGE_NAMES, rough.step_dn, strict=True)
+        if step < _MIN_STEP_DN
+    ]
+    if faint:
+        raise Refusal(*faint)
+    dark_dn = float(np.percentile(picture[::8, ::8], 0.5))
+    fitted = fit_edges(picture, camera, rough.edges, dark_dn=dark_dn)
+    unseen = [
+        f"{name} edge: too little of it is seen"
+        for name, line in zip(EDGE_NAMES, fitted, strict=True)
+        if line is None
+    ]
+    if unseen:
+        raise Refusal(*unseen)
+    return tuple(line for line in fitted if line is not None)
 
 
 def measure_tile(
@@ -201,9 +201,9 @@ def measure_tile(
     """Measure the tile whose nominal outline is ``corners_mm`` (4, 2), in the tile frame.
 
     The tile is looked for within ``search_mm`` of ``near_mm`` (relative to the optical axis)
-    and ``search_rad`` of the nominal rotation. Its edges are where the picture falls from
-    bright to dark outwards. The dimple is looked for within 1 mm of ``dimple_near_mm`` in the
-    tile's frame when its diameter is given.
+    along both axes and ``search_rad`` of the nominal rotation. Its edges are where the picture
+    falls from bright to dark outwards. The dimple is looked for within 1 mm of
+    ``dimple_near_mm`` in the tile's frame when its diameter is given.
 
     Nothing is guessed: a dark, blurred or saturated picture, a tile that the picture cuts,
     edges that are missing or don't fit together give ``found = False`` and the reasons.
@@ -219,28 +219,36 @@ def measure_tile(
         )
     usable = picture_usable(image)
     if not usable.ok:
-        return _refused(*usable.reasons)
+        return TileMeasurement(False, reasons=usable.reasons)
     picture = image.astype(np.float32)
     rough = locate_outline(
         picture, camera, nominal, near_mm=near, search_mm=search_mm, search_rad=search_rad
     )
-    if np.sum(rough.step_dn < _MIN_STEP_DN) >= 3:
-        return _refused("no tile: no outline with edges that fall from bright to dark")
-    rough_corners = corners_of(rough.edges)
-    if not camera.sees(rough_corners, margin_px=_PICTURE_MARGIN_PX).all():
-        return _refused("cut: the tile reaches out of the picture", near=rough.centre_mm)
-    lines, reasons = _seen_edges(picture, camera, rough)
-    if reasons:
-        return _refused(*reasons, near=rough.centre_mm)
+    try:
+        lines = _fitted_lines(picture, camera, rough)
+        measured = _measured(lines, camera, nominal)
+        assert measured.corners_mm is not None
+        assert measured.centre_mm is not None
+        if np.abs(measured.centre_mm - near).max() > search_mm + _SEARCH_MARGIN_MM:
+            raise Refusal("the outline lies outside the search range")
+        if not camera.sees(measured.corners_mm, margin_px=_PICTURE_MARGIN_PX).all():
+            raise Refusal("cut: the tile reaches out of the picture")
+    except Refusal as refusal:
+        seen = None if refusal.reasons[0].startswith("no tile") else rough.centre_mm
+        return TileMeasurement(False, reasons=refusal.reasons, seen_near_mm=seen)
+    measured = replace(measured, defects=find_chips(picture, camera, lines))
+    if dimple_diameter_mm is None:
+        return measured
+    try:
+        return _with_dimple(measured, picture, camera, dimple_diameter_mm, dimple_near_mm)
+    except Refusal as refusal:
+        return replace(measured, reasons=(*measured.reasons, *refusal.reasons))
+
+
+def _measured(lines: Sequence[EdgeLine], camera: CameraModel, nominal: Points) -> TileMeasurement:
     corners, corner_sigma, values, sigmas = _with_sigmas(lines, nominal, camera.mm_per_px_sigma_rel)
-    reasons = _inconsistencies(lines, values, nominal)
-    if reasons:
-        return _refused(*reasons, near=rough.centre_mm)
-    if np.hypot(*(values[3:5] - near)) > search_mm + 0.5:
-        return _refused("the outline lies outside the search range", near=values[3:5])
-    if not camera.sees(corners, margin_px=2.0).all():
-        return _refused("cut: the tile reaches out of the picture", near=values[3:5])
-    measured = TileMeasurement(
+    _check_consistency(lines, values, nominal)
+    return TileMeasurement(
         found=True,
         corners_mm=corners,
         corner_sigma_mm=corner_sigma,
@@ -252,12 +260,6 @@ def measure_tile(
         outer_width=Length(float(values[1]), float(sigmas[1])),
         height=Length(float(values[2]), float(sigmas[2])),
         edge_rms_mm=max(line.rms_mm for line in lines),
-        defects=find_chips(picture, camera, lines),
-    )
-    if dimple_diameter_mm is None:
-        return measured
-    return _with_dimple(
-        measured, picture, camera, dimple_diameter_mm, np.asarray(dimple_near_mm, dtype=np.float64)
     )
 
 
@@ -266,7 +268,7 @@ def _with_dimple(
     picture: Picture,
     camera: CameraModel,
     diameter_mm: float,
-    near_in_tile_mm: Points,
+    near_in_tile_mm: ArrayLike,
 ) -> TileMeasurement:
     assert measured.rotation_rad is not None
     assert measured.centre_mm is not None
@@ -276,11 +278,9 @@ def _with_dimple(
     ring = find_ring(
         picture,
         camera,
-        centre_mm=measured.centre_mm + to_scene @ near_in_tile_mm,
+        centre_mm=measured.centre_mm + to_scene @ np.asarray(near_in_tile_mm, dtype=np.float64),
         diameter_mm=diameter_mm,
     )
-    if isinstance(ring, str):
-        return replace(measured, reasons=(*measured.reasons, ring))
     return replace(
         measured,
         dimple_mm=to_scene.T @ (ring.centre_mm - measured.centre_mm),

@@ -14,7 +14,7 @@ from vision.render.scene import Scene, Sensor
 @lru_cache(maxsize=1)
 def _normal_table() -> NDArray[np.float32]:
     """Standard normal deviates at 65536 equally likely quantiles."""
-    table = ndtri((np.arange(65536) + 0.5) / 65536).astype(np.float32)
+    table = np.asarray(ndtri((np.arange(65536) + 0.5) / 65536), dtype=np.float32)
     table.setflags(write=False)
     return table
 

@@ -10,8 +10,10 @@ from vision.camera import CameraModel
 from vision.render.scene import Pose
 
 PERIOD_PX = 1024
+"""Every texture repeats after as many of its pixels."""
 PITCH_MM = 0.06
-"""Every texture repeats after 1024 pixels of 0.06 mm."""
+"""Size of a texture's pixel."""
+_LAID_PX = 2400
 
 Texture = NDArray[np.float32]
 
@@ -28,45 +30,40 @@ def _coloured_noise(
     return np.asarray(noise / noise.std())
 
 
-@lru_cache(maxsize=2)
+def _repeated(period: NDArray[np.float64]) -> Texture:
+    """The period beside and below itself, so that a picture can be cut out in one piece."""
+    more = _LAID_PX - PERIOD_PX
+    laid = np.pad(period.astype(np.float32), ((0, more), (0, more)), mode="wrap")
+    laid.setflags(write=False)
+    return laid
+
+
+@lru_cache(maxsize=1)
 def tray_texture(seed: int) -> Texture:
     """Dark-grey anodised surface with faint milling marks, in grey values around 48."""
     rng = np.random.default_rng((seed, 1))
     grain = _coloured_noise(rng, length_px=1.1)
     marks = _coloured_noise(rng, length_px=1.0, stretch=40.0)
     stains = _coloured_noise(rng, length_px=60.0)
-    return np.asarray(48.0 + 2.0 * grain + 1.8 * marks + 2.0 * stains, dtype=np.float32)
+    return _repeated(48.0 + 2.0 * grain + 1.8 * marks + 2.0 * stains)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def plate_texture(seed: int) -> Texture:
     """Black base plate, in grey values around 20."""
     rng = np.random.default_rng((seed, 2))
-    return np.asarray(
-        20.0
-        + 1.2 * _coloured_noise(rng, length_px=1.0)
-        + 1.0 * _coloured_noise(rng, length_px=40.0),
-        dtype=np.float32,
-    )
+    grain, stains = _coloured_noise(rng, length_px=1.0), _coloured_noise(rng, length_px=40.0)
+    return _repeated(20.0 + 1.2 * grain + 1.0 * stains)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def board_texture(seed: int) -> Texture:
     """Solder mask over traces, with vias, small parts' pads and silk-screen marks."""
     rng = np.random.default_rng((seed, 3))
     scale = 2
     size = PERIOD_PX * scale
-    art = np.full((3 * size, 3 * size), 38, dtype=np.uint8)[:size, :size].copy()
-
-    def wrapped(draw_at: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [
-            draw_at + np.array([dx, dy])
-            for dx in (-size, 0, size)
-            for dy in (-size, 0, size)
-            if (draw_at + np.array([dx, dy])).max() > -200
-            and (draw_at + np.array([dx, dy])).min() < size + 200
-        ]
-
+    art = np.full((size, size), 38, dtype=np.uint8)
+    neighbours = [np.array([dx, dy]) for dx in (-size, 0, size) for dy in (-size, 0, size)]
     for _ in range(12):
         bundle = int(rng.integers(3, 9))
         pitch = int(rng.integers(10, 16))
@@ -87,34 +84,34 @@ def board_texture(seed: int) -> Texture:
             )
             if swap:
                 path = path[:, ::-1]
-            for copy in wrapped(path + start):
+            for neighbour in neighbours:
+                copy = path + start + neighbour
                 cv2.polylines(art, [copy.astype(np.int32)], False, 52, 4, cv2.LINE_AA)
                 for end in (copy[0], copy[-1]):
                     cv2.circle(art, end.tolist(), 7, 62, -1, cv2.LINE_AA)
                     cv2.circle(art, end.tolist(), 3, 24, -1, cv2.LINE_AA)
     for _ in range(7):
-        at = rng.integers(60, size - 160, 2)
+        x, y = (int(n) for n in rng.integers(60, size - 160, 2))
         for k in range(2):
-            corner = at + (k * 34, 0)
-            cv2.rectangle(art, corner.tolist(), (corner + (18, 24)).tolist(), 118, -1)
-        cv2.rectangle(art, (at - 8).tolist(), (at + (60, 32)).tolist(), 132, 3, cv2.LINE_AA)
+            left = x + 34 * k
+            cv2.rectangle(art, (left, y), (left + 18, y + 24), 118, -1)
+        cv2.rectangle(art, (x - 8, y - 8), (x + 60, y + 32), 132, 3, cv2.LINE_AA)
         name = f"{rng.choice(list('RC'))}{int(rng.integers(1, 400))}"
-        where = (at + (0, 62)).tolist()
-        cv2.putText(art, name, where, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 132, 2, cv2.LINE_AA)
+        cv2.putText(art, name, (x, y + 62), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 132, 2, cv2.LINE_AA)
     soft = cv2.GaussianBlur(art, (0, 0), 1.6, borderType=cv2.BORDER_REFLECT)
     small = cv2.resize(soft, (PERIOD_PX, PERIOD_PX), interpolation=cv2.INTER_AREA)
     grain = 0.8 * _coloured_noise(rng, length_px=1.0) + 1.2 * _coloured_noise(rng, length_px=30.0)
-    return np.asarray(small[::-1].astype(np.float64) + grain, dtype=np.float32)
+    return _repeated(small[::-1] + grain)
 
 
 @lru_cache(maxsize=1)
 def foil_texture() -> Texture:
-    """Relative brightness of stretched reflector foil, around 1."""
+    """Stretched reflector foil with soft streaks, in grey values around 186."""
     rng = np.random.default_rng((0, 4))
     waves = _coloured_noise(rng, length_px=70.0)
     streaks = _coloured_noise(rng, length_px=5.0, stretch=25.0)
     grain = _coloured_noise(rng, length_px=1.2)
-    return np.asarray(1.0 + 0.045 * waves + 0.012 * streaks + 0.004 * grain, dtype=np.float32)
+    return _repeated(186.0 * (1.0 + 0.045 * waves + 0.012 * streaks + 0.004 * grain))
 
 
 @lru_cache(maxsize=1)
@@ -123,10 +120,7 @@ def polish_texture() -> Texture:
     rng = np.random.default_rng((0, 5))
     waves = _coloured_noise(rng, length_px=35.0)
     grain = _coloured_noise(rng, length_px=3.0)
-    return np.asarray(
-        np.clip(1.0 + 0.12 * waves + 0.05 * grain, 0.5, 1.4),
-        dtype=np.float32,
-    )
+    return _repeated(np.clip(1.0 + 0.12 * waves + 0.05 * grain, 0.5, 1.4))
 
 
 def lay(
@@ -143,27 +137,37 @@ def lay(
     scale = camera.mm_per_px
     turn = camera.rotation_rad - pose.rotation_rad
     cos, sin = np.cos(turn), np.sin(turn)
-    to_pose = np.array([[np.cos(pose.rotation_rad), np.sin(pose.rotation_rad)],
-                        [-np.sin(pose.rotation_rad), np.cos(pose.rotation_rad)]])  # fmt: skip
-    origin = to_pose @ np.array([-pose.x_mm, -pose.y_mm])
+    cos_pose, sin_pose = np.cos(pose.rotation_rad), np.sin(pose.rotation_rad)
     first_x = (columns.start - u0) * scale
     first_y = (v0 - rows.start) * scale
     matrix = np.array(
         [
-            [cos * scale, sin * scale, cos * first_x - sin * first_y + origin[0]],
-            [sin * scale, -cos * scale, sin * first_x + cos * first_y + origin[1]],
+            [
+                cos * scale,
+                sin * scale,
+                cos * first_x - sin * first_y - cos_pose * pose.x_mm - sin_pose * pose.y_mm,
+            ],
+            [
+                sin * scale,
+                -cos * scale,
+                sin * first_x + cos * first_y + sin_pose * pose.x_mm - cos_pose * pose.y_mm,
+            ],
         ]
     )
     matrix /= PITCH_MM
-    matrix[:, 2] = np.mod(matrix[:, 2] + offset_px, PERIOD_PX)
-    size = (columns.stop - columns.start, rows.stop - rows.start)
+    matrix[:, 2] += offset_px
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    ends = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    low = ends.min(axis=1)
+    matrix[:, 2] += np.mod(low, PERIOD_PX) - low
+    fits = bool((np.mod(low, PERIOD_PX) + np.ptp(ends, axis=1)).max() < texture.shape[0] - 1)
     return np.asarray(
         cv2.warpAffine(
-            texture,
+            texture if fits else texture[:PERIOD_PX, :PERIOD_PX],
             matrix,
-            size,
+            (width, height),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_WRAP,
+            borderMode=cv2.BORDER_REPLICATE if fits else cv2.BORDER_WRAP,
         ),
         dtype=np.float32,
     )
