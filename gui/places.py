@@ -1,0 +1,108 @@
+"""The places of the window: what stands in the working area."""
+
+from PyQt6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from gui.board_cells import Cell
+from gui.look import Look
+from gui.state import ShiftState
+from gui.widgets.board_map import BoardPanel, MapContent
+from gui.widgets.channel_panel import ChannelPanel
+from gui.widgets.events_list import EventsPanel
+from gui.widgets.instruments import InstrumentRow, InstrumentsPanel, TallRow
+from gui.widgets.shift_panel import ShiftPanel
+from gui.widgets.tile_panel import TilePanel
+
+LINE, TEST = "Line", "Test"
+PLACES = (LINE, TEST)
+PLACE_OF_STEP = {"place": TEST, "test": TEST}
+
+
+class LinePlace(QWidget):
+    """The shift's steps, the camera, the instruments and the events."""
+
+    def __init__(self, look: Look) -> None:
+        super().__init__()
+        self.setProperty("role", "clear")
+        spacing = look.tokens.spacing
+        self.shift = ShiftPanel(look)
+        self.tile = TilePanel(look)
+        self.instruments = InstrumentsPanel(look, TallRow)
+        self.events = EventsPanel(look)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(spacing.close)
+        right = QVBoxLayout()
+        right.setSpacing(spacing.close)
+        right.addWidget(self.instruments)
+        right.addWidget(self.events, 1)
+        layout.addWidget(self.shift, 5)
+        layout.addWidget(self.tile, 9)
+        layout.addLayout(right, 8)
+
+    def show_state(self, state: ShiftState) -> None:
+        self.shift.show_shift(
+            state.step, state.board_number, state.boards, state.finished is not None, state.done
+        )
+        self.tile.show_tile(state.tile, state.picture, state.picture_label)
+        self.instruments.show_instruments(state.instruments, state.trends)
+        self.events.show_events(state.events)
+
+
+class TestPlace(QWidget):
+    """The board map, the channel at hand and the instruments."""
+
+    __test__ = False
+
+    def __init__(self, look: Look) -> None:
+        super().__init__()
+        self.setProperty("role", "clear")
+        spacing = look.tokens.spacing
+        self.board = BoardPanel(look)
+        self.channel = ChannelPanel(look)
+        self.instruments = InstrumentsPanel(look, InstrumentRow)
+        self._quantity = "gain"
+        self._pinned: int | None = None
+        self._cells: tuple[Cell, ...] = ()
+        self._state = ShiftState()
+        self.board.quantity_chosen.connect(self._choose)
+        self.board.map.picked.connect(self._pin)
+        self.channel.follow.clicked.connect(self._follow)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(spacing.close)
+        right = QVBoxLayout()
+        right.setSpacing(spacing.close)
+        right.addWidget(self.channel, 3)
+        right.addWidget(self.instruments, 1)
+        layout.addWidget(self.board, 1)
+        layout.addLayout(right, 1)
+
+    def show_state(self, state: ShiftState, cells: tuple[Cell, ...]) -> None:
+        if cells is not self._cells:
+            self._pinned = None
+        self._state, self._cells = state, cells
+        self.instruments.show_instruments(state.instruments, state.trends)
+        self._show_board()
+
+    def _show_board(self) -> None:
+        state = self._state
+        selected = state.newest if self._pinned is None else self._pinned
+        in_work = state.newest if state.run is not None else None
+        self.board.show_content(
+            MapContent(self._cells, state.channels, self._quantity, in_work, selected)
+        )
+        cell = next((c for c in self._cells if c.channel == selected), None)
+        self.channel.follow.setChecked(self._pinned is None)
+        self.channel.show_channel(cell, None if cell is None else state.channels.get(cell.channel))
+
+    def _choose(self, quantity: str) -> None:
+        self._quantity = quantity
+        self._show_board()
+
+    def _pin(self, channel: int) -> None:
+        self._pinned = channel
+        self._show_board()
+
+    def _follow(self) -> None:
+        self._pinned = None
+        self._show_board()

@@ -1,0 +1,54 @@
+"""The part of the station's session that the desktop uses."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from station.catalogue import Catalogue
+from station.events import Answer, Listener, ModuleDone
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class SiteAndStation(Protocol):
+    @property
+    def site(self) -> Named: ...
+
+    @property
+    def station(self) -> Named: ...
+
+
+class StationSession(Protocol):
+    """An open station. Every method may block; messages come to the listener in any thread."""
+
+    @property
+    def profile(self) -> SiteAndStation: ...
+
+    @property
+    def operator_name(self) -> str: ...
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    @property
+    def recovery(self) -> tuple[str, ...]: ...
+
+    def run_shift(
+        self, *, boards: int, answer: Answer, label: str | None = None
+    ) -> list[ModuleDone]: ...
+
+    def stop(self, reason: str) -> None: ...
+
+    def reset_trip(self, who: str) -> None: ...
+
+    def close(self) -> tuple[str, ...]:
+        """What could not be verified; empty when the line is safe."""
+        ...
+
+
+Opener = Callable[[Listener], StationSession]
+CountResults = Callable[[StationSession, datetime], int]
+"""How many results the records of a session hold since a time (aware)."""

@@ -1,0 +1,294 @@
+"""What the window shows, folded from the station's messages. No Qt here."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from station.events import (
+    SHIFT_STEPS,
+    Curve,
+    Finding,
+    Happened,
+    InstrumentState,
+    LineState,
+    Message,
+    ModuleDone,
+    Note,
+    Picture,
+    Progress,
+    Reading,
+    RunEnded,
+    RunStarted,
+    ShiftStep,
+    Verdict,
+)
+
+from gui.words import (
+    ENDING_WORDS,
+    PROCEDURE_WORDS,
+    STEP_WORDS,
+    VERDICT_WORDS,
+    Value,
+    offset_value,
+    quantity,
+    sentence,
+    worst_of,
+)
+
+TREND_LENGTH = 90
+EVENTS_KEPT = 200
+PLACING = ("sipm_offset_x", "sipm_offset_y", "sipm_offset", "placed_rotation")
+ROUTINE_NOTES = ("placing", "wrapping", "operating point", "board found")
+"""Notes that only the records need."""
+
+
+@dataclass
+class Measured:
+    """What is known of one channel, one position or one tile."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    spectrum: Curve | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return worst_of(value.verdict for value in self.values.values())
+
+    def forget_test(self) -> None:
+        """Keep only what placing the tile measured: a new test begins."""
+        self.values = {name: v for name, v in self.values.items() if name in PLACING}
+        self.spectrum = None
+
+
+@dataclass
+class TileInWork:
+    """The tile that was looked at last."""
+
+    label: str = ""
+    measured: Measured = field(default_factory=Measured)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return worst_of([self.measured.verdict, *(finding.verdict for finding in self.findings)])
+
+
+@dataclass(frozen=True)
+class EventLine:
+    """One line of the list of events; `tone` is a verdict, "trip" or empty."""
+
+    number: int
+    at: datetime
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunInWork:
+    run_id: UUID
+    procedure: str
+    label: str
+    began_s: float
+
+
+class ShiftState:
+    """Folds messages. `apply` is cheap: some thousand messages fit between two frames."""
+
+    def __init__(self) -> None:
+        self.module = ""
+        self.board_shape = ""
+        self.step = ""
+        self.step_text = ""
+        self.board_number = 0
+        self.boards = 0
+        self.run: RunInWork | None = None
+        self.progress: Progress | None = None
+        self.seconds_left: float | None = None
+        self.channels: dict[int, Measured] = {}
+        self.module_values: dict[str, Value] = {}
+        self.tile = TileInWork()
+        self.picture: Picture | None = None
+        self.picture_label = ""
+        self.newest: int | None = None
+        self.finished: ModuleDone | None = None
+        self.done: list[ModuleDone] = []
+        self.instruments: tuple[InstrumentState, ...] = ()
+        self.trends: dict[str, deque[float | None]] = {}
+        self.trip: str | None = None
+        self.line_seen_at: datetime | None = None
+        self.results_stored = 0
+        self.events: deque[EventLine] = deque(maxlen=EVENTS_KEPT)
+        self.events_seen = 0
+        self._runs: dict[UUID, RunInWork] = {}
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the module: final once it is finished, so far before."""
+        if self.finished is not None:
+            return self.finished.verdict
+        return self.verdict_so_far
+
+    @property
+    def verdict_so_far(self) -> Verdict | None:
+        return worst_of(
+            [
+                *(value.verdict for value in self.module_values.values()),
+                *(measured.verdict for measured in self.channels.values()),
+            ]
+        )
+
+    @property
+    def next_step(self) -> str:
+        """Words for the step after this one; empty at the end."""
+        if self.step not in SHIFT_STEPS:
+            return ""
+        after = SHIFT_STEPS.index(self.step) + 1
+        return STEP_WORDS[SHIFT_STEPS[after]] if after < len(SHIFT_STEPS) else ""
+
+    def instrument(self, role: str) -> InstrumentState | None:
+        return next((state for state in self.instruments if state.role == role), None)
+
+    def say(self, text: str, at: datetime, tone: str = "") -> None:
+        """Add a line of the desktop's own to the list of events."""
+        self.events_seen += 1
+        self.events.append(EventLine(self.events_seen, at, tone, text))
+
+    def apply(self, message: Message, *, at: datetime, now_s: float) -> None:
+        """Take in one message that arrived at `at` (aware), `now_s` on a monotonic clock."""
+        match message:
+            case LineState():
+                self._line(message, at)
+            case Happened():
+                self._happened(message, at, now_s)
+            case RunStarted():
+                self._run_started(message, at, now_s)
+            case RunEnded():
+                self._run_ended(message, at)
+            case ShiftStep():
+                self._shift_step(message, at)
+            case ModuleDone():
+                self.finished = message
+                self.done.append(message)
+                word = VERDICT_WORDS[message.verdict]
+                why = f": {'; '.join(message.reasons)}" if message.reasons else ""
+                self.say(f"{message.module} is {word}{why}", at, message.verdict)
+
+    def _line(self, line: LineState, at: datetime) -> None:
+        self.instruments = line.instruments
+        self.line_seen_at = line.at
+        for state in line.instruments:
+            trend = self.trends.setdefault(state.role, deque(maxlen=TREND_LENGTH))
+            trend.append(state.trend)
+        if line.trip is not None and line.trip != self.trip:
+            self.say(f"TRIP: {line.trip}", at, "fail")
+        elif line.trip is None and self.trip is not None:
+            self.say("The trip was reset", at)
+        self.trip = line.trip
+
+    def _shift_step(self, step: ShiftStep, at: datetime) -> None:
+        if step.module != self.module or step.board_number != self.board_number:
+            self.channels, self.module_values = {}, {}
+            self.finished, self.newest = None, None
+        if step.step != self.step or step.module != self.module:
+            self.progress = self.seconds_left = None
+            self.say(f"{STEP_WORDS.get(step.step, step.step)}: {step.text or step.module}", at)
+        self.module, self.step, self.step_text = step.module, step.step, step.text
+        self.board_shape = step.board_shape
+        self.board_number, self.boards = step.board_number, step.boards
+
+    def _run_started(self, started: RunStarted, at: datetime, now_s: float) -> None:
+        self.run = RunInWork(started.run_id, started.procedure, started.label, now_s)
+        self._runs[started.run_id] = self.run
+        self.progress = self.seconds_left = None
+        if started.procedure == "inspect_tile":
+            self.tile = TileInWork(started.label)
+            return
+        if started.procedure == "test_board":
+            self.module_values, self.newest = {}, None
+            for measured in self.channels.values():
+                measured.forget_test()
+        if started.label:
+            self.say(f"{started.label}: {self.doing(started.procedure)}", at)
+
+    @staticmethod
+    def doing(procedure: str) -> str:
+        """What a procedure does, in words."""
+        return PROCEDURE_WORDS.get(procedure, procedure.replace("_", " "))
+
+    def _run_ended(self, ended: RunEnded, at: datetime) -> None:
+        self._runs.pop(ended.run_id, None)
+        if self.run is not None and self.run.run_id == ended.run_id:
+            self.run = None
+        if ended.ending == "done" and ended.verdict == "pass":
+            return
+        what = f"{ended.label}: {self.doing(ended.procedure)} {ENDING_WORDS[ended.ending]}"
+        if ended.ending == "done":
+            what = f"{ended.label}: {VERDICT_WORDS[ended.verdict]}"
+        why = f": {'; '.join(ended.reasons)}" if ended.reasons else ""
+        self.say(what + why, at, ended.verdict if ended.ending == "done" else "fail")
+
+    def _happened(self, happened: Happened, at: datetime, now_s: float) -> None:
+        event = happened.event
+        match event:
+            case Progress():
+                self._progressed(happened, event, now_s)
+            case Reading():
+                self._read(happened, event, at)
+            case Curve():
+                if event.channel is not None and event.quantity == "charge_spectrum":
+                    self._channel(event.channel).spectrum = event
+                    self.newest = event.channel
+            case Picture():
+                self.picture, self.picture_label = event, happened.label
+            case Finding():
+                self.tile.findings.append(event)
+                self.say(f"{happened.label}: {event.text or event.kind}", at, event.verdict)
+            case Note():
+                if event.text not in ROUTINE_NOTES:
+                    self.say(event.text, at)
+            case _:
+                pass
+
+    def _progressed(self, happened: Happened, progress: Progress, now_s: float) -> None:
+        self.progress = progress
+        run = self._runs.get(happened.run_id)
+        elapsed = 0.0 if run is None else now_s - run.began_s
+        if 0 < progress.done <= progress.total and elapsed > 2:
+            self.seconds_left = elapsed * (progress.total - progress.done) / progress.done
+        else:
+            self.seconds_left = None
+
+    def _read(self, happened: Happened, reading: Reading, at: datetime) -> None:
+        if happened.fact_id is not None:
+            self.results_stored += 1
+        value = Value(
+            reading.quantity,
+            reading.value,
+            reading.sigma,
+            reading.unit,
+            happened.low,
+            happened.high,
+            happened.verdict,
+            happened.reasons or reading.reasons,
+        )
+        run = self._runs.get(happened.run_id)
+        procedure = run.procedure if run is not None else ""
+        where = ""
+        if procedure == "inspect_tile":
+            self.tile.measured.values[reading.quantity] = value
+            where = f"{happened.label}: "
+        elif reading.channel is None:
+            self.module_values[reading.quantity] = value
+        else:
+            values = self._channel(reading.channel).values
+            values[reading.quantity] = value
+            if (offset := offset_value(values)) is not None:
+                values["sipm_offset"] = offset
+            self.newest = reading.channel
+            where = f"Channel {reading.channel}: "
+        if value.verdict not in (None, "pass"):
+            text = sentence(value) or quantity(value).name
+            self.say(f"{where}{text}", at, value.verdict or "")
+
+    def _channel(self, channel: int) -> Measured:
+        return self.channels.setdefault(channel, Measured())

@@ -1,0 +1,400 @@
+"""The window: one frame for every place, kept in step with the desk."""
+
+from PyQt6.QtCore import Qt
+from PyQt6.QtGui import QCloseEvent, QShortcut
+from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from station.catalogue import BoardShape, Label, LabelError, parse_label
+from station.catalogue.label import LABEL_LENGTH
+
+from gui.board_cells import Cell, cells_of
+from gui.desk import Desk
+from gui.look import Look
+from gui.places import LINE, PLACE_OF_STEP, PLACES, TEST, LinePlace, TestPlace
+from gui.prompt import ANSWER, ENTER, RESET, START, UNDERSTOOD, Action, prompt_of
+from gui.scanner import COMMAND_PREFIX, WedgeFilter
+from gui.widgets.ask_bar import AskBar
+from gui.widgets.part_strip import PartStrip
+from gui.widgets.rail import Rail
+from gui.widgets.sheet import Sheet, SheetContent
+from gui.widgets.top_bar import TopBar, stop_sequences
+from gui.words import STEP_WORDS, duration, plural
+
+CONTINUE, STOP_AND_CLOSE, RETRY, CLOSE, CLOSE_ANYWAY, DONE = (
+    "continue",
+    "stop and close",
+    "retry",
+    "close",
+    "close anyway",
+    "done",
+)
+CUT_WORDS = {"F": "full", "L": "left-cut", "R": "right-cut"}
+MATERIAL_WORDS = {"cast": "cast tiles", "moulded": "moulded tiles"}
+PLACE_WORDS = {LINE: "overview", TEST: "test bench"}
+NARROW_PX = 1500
+
+
+class Window(QWidget):
+    """The desktop's only window. Everything it shows comes from `desk`."""
+
+    def __init__(self, desk: Desk, look: Look) -> None:
+        super().__init__()
+        self.desk, self.look = desk, look
+        self.setObjectName("window")
+        self.setWindowTitle("Tessera")
+        self.setMinimumSize(1180, 720)
+        self._asks_to_close = self._shows_keys = False
+        self._place, self._picked_place = LINE, False
+        self._preview: BoardShape | None = None
+        self._cells: dict[str, tuple[Cell, ...]] = {}
+        self.top = TopBar(look)
+        self.rail = Rail(look, PLACES)
+        self.strip = PartStrip(look)
+        self.line = LinePlace(look)
+        self.test = TestPlace(look)
+        self.ask = AskBar(look)
+        self._stack = QStackedWidget()
+        for place in (self.line, self.test):
+            self._stack.addWidget(place)
+        self._work = QWidget()
+        self._work.setObjectName("work")
+        self._column = QVBoxLayout(self._work)
+        self._column.addWidget(self.strip)
+        self._column.addWidget(self._stack, 1)
+        self._column.addWidget(self.ask)
+        self._below = QWidget()
+        self._below.setProperty("role", "clear")
+        self._body = QWidget(self._below)
+        self._body.setProperty("role", "clear")
+        row = QHBoxLayout(self._body)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(self.rail)
+        row.addWidget(self._work, 1)
+        below = QVBoxLayout(self._below)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.addWidget(self._body)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.top)
+        layout.addWidget(self._below, 1)
+        self.sheet = Sheet(look, self._below)
+        self._wire()
+        self._space()
+        self.refresh()
+
+    def _wire(self) -> None:
+        self.desk.changed.connect(self.refresh)
+        self.desk.closed.connect(self.close)
+        self.top.stop.clicked.connect(self.desk.stop)
+        self.rail.chosen.connect(self._pick_place)
+        self.rail.theme_asked.connect(self._other_theme)
+        self.rail.keys_asked.connect(self._ask_keys)
+        self.ask.acted.connect(self._act)
+        self.ask.entry.textEdited.connect(self._check_typed)
+        self.sheet.acted.connect(self._settle)
+        for keys in stop_sequences():
+            shortcut = QShortcut(keys, self)
+            shortcut.setContext(Qt.ShortcutContext.ApplicationShortcut)
+            shortcut.activated.connect(self.desk.stop)
+        self.scanner = WedgeFilter(self)
+        self.scanner.scanned.connect(self.scanned)
+        self.scanner.broken.connect(
+            lambda text: self.desk.tell(f"The scan was cut off after {text!r}. Scan again.", "fail")
+        )
+        application = QApplication.instance()
+        assert application is not None
+        application.installEventFilter(self.scanner)
+
+    # -- showing -----------------------------------------------------------------------------
+
+    @property
+    def place(self) -> str:
+        return self._place
+
+    def refresh(self) -> None:
+        """Show the desk as it is now. Cheap enough for every frame."""
+        desk, state = self.desk, self.desk.state
+        if not self._picked_place and state.step:
+            self._place = PLACE_OF_STEP.get(state.step, LINE)
+        self.rail.mark(self._place)
+        self._stack.setCurrentWidget(self.test if self._place == TEST else self.line)
+        self._show_top()
+        self._show_strip()
+        if self._place == TEST:
+            self.test.show_state(state, self._board_cells())
+        else:
+            self.line.show_state(state)
+        self.ask.show_prompt(prompt_of(desk))
+        self._show_sheet()
+
+    def _show_top(self) -> None:
+        desk = self.desk
+        profile = None if desk.session is None else desk.session.profile
+        where = "opening" if profile is None else f"{profile.site.name} · {profile.station.name}"
+        self.top.show_where(f"{where} · {PLACE_WORDS[self._place]}")
+        self.top.operator.show_fact(desk.operator or "–", "operator")
+        results = desk.results_today
+        if results is None:
+            self.top.records.show_fact("–", "records")
+        else:
+            self.top.records.show_fact(f"{plural(results, 'result')} today", "all stored here")
+        readout = desk.state.instrument("readout")
+        if readout is None or readout.trend is None or not readout.healthy:
+            self.top.temperature.show_fact("–", "board temperature")
+        else:
+            self.top.temperature.show_fact(f"{readout.trend:.1f} °C", "board temperature")
+        self.top.stop.setText("STOPPING" if desk.stopping else "STOP")
+
+    def _show_strip(self) -> None:
+        state = self.desk.state
+        label = state.module or (state.run.label if state.run is not None else "")
+        if label:
+            self.strip.show_part(label, self._about(label))
+        else:
+            self.strip.show_part("No part yet", "scan a label to begin")
+        if state.progress is not None:
+            doing = state.progress.text
+            done, total = state.progress.done, state.progress.total
+        else:
+            done, total = 0, 1
+            doing = state.step_text if self.desk.shift_on else ""
+        if state.finished is not None:
+            doing, done, total = "Finished", 1, 1
+        doing = doing[:1].upper() + doing[1:] or "Nothing runs"
+        following = []
+        if self.desk.shift_on and state.step:
+            here = STEP_WORDS.get(state.step, state.step)
+            following.append(
+                f"{here}, then: {state.next_step.lower()}" if state.next_step else here
+            )
+        if state.seconds_left is not None and self.desk.shift_on and state.finished is None:
+            following.append(f"{duration(state.seconds_left)} left in this run")
+        self.strip.show_run(doing, done, total, " · ".join(following))
+        suffix = "" if state.finished is not None else " so far"
+        self.strip.verdict.show_verdict(state.verdict, suffix)
+
+    def _about(self, text: str) -> str:
+        try:
+            label = parse_label(text)
+        except LabelError:
+            return ""
+        shape = None if label.shape_name is None else self._shape(label.shape_name)
+        return about_label(label, shape)
+
+    def _shape(self, name: str) -> BoardShape | None:
+        session = self.desk.session
+        return None if session is None else session.catalogue.board_shapes.get(name)
+
+    def _board_cells(self) -> tuple[Cell, ...]:
+        shape = self._shape(self.desk.state.board_shape) or self._preview
+        session = self.desk.session
+        if shape is None or session is None:
+            return ()
+        if shape.name not in self._cells:
+            self._cells[shape.name] = cells_of(shape, session.catalogue)
+        return self._cells[shape.name]
+
+    def _show_sheet(self) -> None:
+        content = self._sheet_content()
+        self._body.setEnabled(content is None)
+        self.sheet.show_content(content)
+
+    def _sheet_content(self) -> SheetContent | None:
+        desk = self.desk
+        if desk.phase == "closing":
+            return self._closing_content()
+        if desk.phase == "failed":
+            return SheetContent(
+                "The line could not be opened",
+                f"{desk.failure}\n\nCheck what is named above (power, cable, profile of the line), "
+                "then retry. Nothing is running; what was recorded before is safe.",
+                (Action(CLOSE, "Close"), Action(RETRY, "Retry", likely=True)),
+                "fail",
+                CLOSE,
+            )
+        if self._asks_to_close:
+            return SheetContent(
+                "A run is on",
+                "Closing the window stops the run and brings the bias down. "
+                "What was measured so far stays in the records.",
+                (
+                    Action(STOP_AND_CLOSE, "Stop and close"),
+                    Action(CONTINUE, "Continue the run", likely=True),
+                ),
+                "flag",
+                CONTINUE,
+            )
+        if self._shows_keys:
+            return SheetContent("Keys", KEYS, (Action(DONE, "Done", likely=True),), "", DONE)
+        return None
+
+    def _closing_content(self) -> SheetContent:
+        if self.desk.failure:
+            actions: tuple[Action, ...] = (Action(CLOSE_ANYWAY, "Close all the same"),)
+            if self.desk.session is not None:
+                actions += (Action(RETRY, "Try again", likely=True),)
+            return SheetContent(
+                "The line may not be safe",
+                f"{self.desk.failure}\n\nLook at the display of the bias supply. If its output is "
+                "on, switch it off there.",
+                actions,
+                "fail",
+            )
+        bias = self.desk.state.instrument("bias")
+        reads = (
+            "" if bias is None else f"\n\nThe supply reads {bias.readback}, output {bias.state}."
+        )
+        return SheetContent(
+            "Bringing the bias down",
+            f"The window closes when the line is read back as safe.{reads}",
+        )
+
+    # -- doing -------------------------------------------------------------------------------
+
+    def _act(self, name: str, text: str) -> None:
+        if name == START:
+            self._picked_place = False
+            self.desk.start_shift(text)
+        elif name == ENTER:
+            self.desk.answer(text.strip())
+        elif name == RESET:
+            self.desk.reset_trip()
+        elif name == UNDERSTOOD:
+            self.desk.understood()
+        elif name.startswith(ANSWER):
+            self.desk.answer(name.removeprefix(ANSWER))
+
+    def _settle(self, name: str) -> None:
+        if name == CONTINUE:
+            self._asks_to_close = False
+        elif name == STOP_AND_CLOSE:
+            self._asks_to_close = False
+            self.desk.close()
+        elif name == RETRY and self.desk.phase == "failed":
+            self.desk.open()
+        elif name == RETRY:
+            self.desk.retry_close()
+        elif name == CLOSE:
+            self.desk.close()
+        elif name == CLOSE_ANYWAY:
+            self.desk.give_up_closing()
+        elif name == DONE:
+            self._shows_keys = False
+        self.refresh()
+
+    def scanned(self, text: str) -> None:
+        """Take what the scanner sent: a command, an answer, or a label."""
+        text = text.strip()
+        desk = self.desk
+        if text.upper().startswith(COMMAND_PREFIX):
+            self._command(text[len(COMMAND_PREFIX) :].strip())
+        elif desk.pending is not None:
+            self._scanned_answer(text)
+        elif desk.phase == "open" and not desk.shift_on and desk.state.trip is None:
+            self.ask.entry.setText(text)
+            self._check_typed(text)
+            self.ask.entry.setFocus()
+        else:
+            desk.tell(f"{text} was scanned while nothing was asked: not used.", "flag")
+
+    def _scanned_answer(self, text: str) -> None:
+        pending = self.desk.pending
+        assert pending is not None
+        if not pending.ask.choices:
+            self.desk.answer(text)
+            return
+        for choice in pending.ask.choices:
+            if choice.upper() == text.upper():
+                self.desk.answer(choice)
+                return
+        self.desk.tell(f"{text} does not answer this question.", "fail")
+
+    def _command(self, command: str) -> None:
+        if command.upper() == "STOP":
+            self.desk.stop()
+            return
+        if self.desk.pending is not None and self.desk.pending.ask.choices:
+            self._scanned_answer(command)
+        elif not self.ask.press(command.lower()):
+            self.desk.tell(f"The command {command} can't be done now.", "fail")
+
+    def _check_typed(self, text: str) -> None:
+        desk = self.desk
+        if desk.pending is not None or desk.phase != "open":
+            return
+        text = text.strip()
+        if not text:
+            self._preview = None
+            desk.tell("")
+            return
+        try:
+            label, shape = desk.check_label(text)
+        except LabelError as error:
+            self._preview = None
+            whole = len(text) >= LABEL_LENGTH
+            desk.tell(f"Not accepted: {error.text} {error.reason}." if whole else "", "fail")
+            return
+        self._preview = shape
+        desk.tell(about_label(label, shape))
+
+    def _pick_place(self, place: str) -> None:
+        self._place, self._picked_place = place, True
+        self.refresh()
+
+    def _other_theme(self) -> None:
+        self.look.choose("light" if self.look.theme == "dark" else "dark")
+
+    def _ask_keys(self) -> None:
+        self._shows_keys = True
+        self.refresh()
+
+    # -- the window itself -------------------------------------------------------------------
+
+    def resizeEvent(self, event: object) -> None:
+        self._space()
+
+    def _space(self) -> None:
+        spacing = self.look.tokens.spacing
+        gap = spacing.close if self.width() < NARROW_PX else spacing.even
+        edge = spacing.close if self.width() < NARROW_PX else spacing.wide
+        self._column.setContentsMargins(edge, edge, edge, edge)
+        self._column.setSpacing(gap)
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        if event is None or self.desk.phase == "closed":
+            return
+        event.ignore()
+        if self.desk.phase == "closing":
+            return
+        if self.desk.shift_on:
+            self._asks_to_close = True
+            self.refresh()
+        else:
+            self.desk.close()
+
+
+def about_label(label: Label, shape: BoardShape | None) -> str:
+    """`Tile module D8, full, cast tiles · 64 channels`."""
+    words = [label.kind.replace("_", " ").capitalize()]
+    if label.shape_name is not None:
+        words[0] += f" {label.shape_name[:-1]}"
+        words.append(CUT_WORDS[label.shape_name[-1]])
+    if label.material is not None:
+        words.append(MATERIAL_WORDS[label.material])
+    about = ", ".join(words)
+    return about if shape is None else f"{about} · {plural(shape.n_channels, 'channel')}"
+
+
+KEYS = """F12 or Pause: STOP
+Return: the filled button
+Ctrl+1, Ctrl+2, …: the buttons at the bottom, from the left
+Alt+1, Alt+2: the places
+Arrows on the board map: another channel
+Ctrl+N: follow the newest channel
+Ctrl+T: light or dark screen
+Tab: from one field to the next
+
+Scanner: set it to send STX before and ETX or CR after the code. Labels and answers are taken \
+wherever the cursor is. Codes that read TESSERA:STOP, TESSERA:START, TESSERA:RESET, or TESSERA: \
+and the words of a button do the same as the button."""
