@@ -6,6 +6,7 @@ aware UTC. The same model serves SQLite at the station and PostgreSQL as the sha
 """
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -462,6 +463,7 @@ class Outbox(Fact, table=True):
     sent_at: datetime | None = Field(default=None, sa_type=UtcTime)
 
 
+@cache
 def table_of(model: type[Fact]) -> Table:
     """The table that holds the facts of a class."""
     return cast(Table, inspect(model).local_table)

@@ -49,6 +49,7 @@ def fact_of(model: type[AnyFact], row: Mapping[str, Any]) -> AnyFact:
     return model(**row)
 
 
+@cache
 def key_name(model: type[Fact]) -> str:
     """The name of the primary key's column."""
     (column,) = table_of(model).primary_key.columns
