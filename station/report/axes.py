@@ -44,12 +44,19 @@ class Frame:
         return Axis(low, self.y + self.height, -self.height / (high - low))
 
 
-def ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers (steps of 1, 2 or 5 times a power of ten) within [low, high]."""
+def ticks(low: float, high: float, about: int) -> list[tuple[float, str]]:
+    """Round numbers within [low, high], a step of 1, 2 or 5 times a power of ten apart.
+
+    Each comes with its text; all texts have the same number of decimals.
+    """
     step = nice_step(high - low, about)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [round(k * step, 12) for k in range(first, last + 1)]
+    numbers = [round(k * step, 12) for k in range(first, last + 1)]
+    if decimals > 6:
+        return [(number, plain(number)) for number in numbers]
+    return [(number, f"{number:.{decimals}f}".replace("-", "\u2212")) for number in numbers]
 
 
 def nice_step(span: float, about: int) -> float:
@@ -69,9 +76,9 @@ def x_axis(frame: Frame, low: float, high: float, unit: str) -> list[Shape | Wor
     items: list[Shape | Words] = [
         line((frame.x, floor), (frame.x + frame.width, floor), colour="ink3")
     ]
-    for tick in ticks(low, high, 5):
+    for tick, text in ticks(low, high, 5):
         at = float(x(tick))
         items.append(line((at, floor), (at, floor + 2), colour="ink3"))
-        items.append(Words(at, floor + 8.5, plain(tick), SMALL_PT, "ink2", "middle"))
+        items.append(Words(at, floor + 8.5, text, SMALL_PT, "ink2", "middle"))
     items.append(Words(frame.x + frame.width, floor + 15, unit, SMALL_PT, "ink2", "end"))
     return items

@@ -10,7 +10,6 @@ from station.catalogue import BoardShape, TileFormat, TilePosition
 from station.catalogue.polygon import moved
 from station.events import Verdict
 from station.report.axes import LABEL_PT, SMALL_PT, TITLE_PT, nice_step, ticks
-from station.report.content import Measured, ModuleReport
 from station.report.drawing import (
     Figure,
     Point,
@@ -23,6 +22,7 @@ from station.report.drawing import (
     verdict_mark,
     viridis,
 )
+from station.report.model import Measured, ModuleReport
 from station.report.quantities import title_of
 from station.report.rounding import Scale, common_scale, measured, plain
 
@@ -73,22 +73,21 @@ def verdict_map(report: ModuleReport, *, width: float, height: float) -> Figure:
     """Every channel with its number, coloured and marked by its verdict."""
     board = board_drawing(report.shape, report.formats, width=width, height=height)
     items = _board_edge(board)
-    size = _mark_size(board)
     for position in report.shape.positions:
         verdict = report.channel_verdicts.get(position.channel)
         x, y = board.centres[position.index]
         outline = board.outlines[position.index]
+        tall = outline[0][1] - outline[3][1]
         note = f"channel {position.channel}, {position.name}: {verdict or 'not measured'}"
         if verdict is None:
             items.append(_not_measured(outline, note))
         else:
             items.append(
-                Shape(outline, fill=f"{verdict}_soft", stroke=verdict, width=0.6, note=note)
+                Shape(outline, fill=f"{verdict}_soft", stroke=verdict, width=0.5, note=note)
             )
-        number = Words(x, y + size * 0.95, str(position.channel), size * 0.75, "ink2", "middle")
-        items.append(number)
-        if verdict is not None:
-            items += verdict_mark(verdict, x, y - size * 0.35, size * 0.9)
+            items += verdict_mark(verdict, x, y - 0.16 * tall, min(0.42 * tall, 12.0))
+        number = str(position.channel)
+        items.append(Words(x, y + 0.38 * tall, number, min(0.3 * tall, 8.0), "ink2", "middle"))
     return Figure(board.width, board.height, tuple(items), "Verdict of every channel")
 
 
@@ -109,7 +108,7 @@ def quantity_map(report: ModuleReport, quantity: str, *, width: float, height: f
     scale = common_scale(quantity, unit, [_value(reading) for reading in known])
     bar = 40.0
     top = 16.0
-    board = board_drawing(report.shape, report.formats, width=width - bar, height=height - top - 2)
+    board = board_drawing(report.shape, report.formats, width=width - bar, height=height - top - 8)
     low, high = colour_range([_value(r) * scale.factor for r in known])
     items: list[Shape | Words] = _shifted(_board_edge(board), 0, top)
     size = _mark_size(board)
@@ -149,7 +148,7 @@ def quantity_map(report: ModuleReport, quantity: str, *, width: float, height: f
         items.append(
             Words(width - bar, top + board.height / 2, "no values", LABEL_PT, "ink2", "end")
         )
-    return Figure(width, top + board.height + 2, tuple(items), f"Map of {title_of(quantity)}")
+    return Figure(width, top + board.height + 8, tuple(items), f"Map of {title_of(quantity)}")
 
 
 def placement_map(report: ModuleReport, *, width: float, height: float) -> Figure:
@@ -274,10 +273,10 @@ def _colour_bar(
         items.append(
             Shape(((x, foot), (x + wide, foot), (x + wide / 2, foot + 5)), fill=viridis(0))
         )
-    for tick in ticks(low, high, 5):
+    for tick, text in ticks(low, high, 5):
         at = y + height * (1 - (tick - low) / (high - low))
         items.append(line((x + wide, at), (x + wide + 2, at), colour="ink2"))
-        items.append(Words(x + wide + 3.5, at + 2.2, plain(tick), SMALL_PT, "ink2"))
+        items.append(Words(x + wide + 3.5, at + 2.2, text, SMALL_PT, "ink2"))
     return items
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import db
 from station.catalogue import Catalogue
-from station.report.content import ReportError, collect
+from station.report.content import collect
+from station.report.model import ReportError
 
 
 @dataclass(frozen=True)

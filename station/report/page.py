@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from station.events import Verdict
 from station.report import board_maps, plots, tables
-from station.report.content import FoundDefect, ModuleReport
 from station.report.drawing import DARK, LIGHT, Figure, svg, verdict_mark
+from station.report.model import FoundDefect, ModuleReport
 from station.report.pictures import MOST_PICTURES, smaller
 from station.report.rounding import plain
 

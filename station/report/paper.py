@@ -32,8 +32,8 @@ from reportlab.platypus import Table as Grid
 
 from station.events import Verdict
 from station.report import board_maps, plots, tables
-from station.report.content import FoundDefect, ModuleReport
 from station.report.drawing import LIGHT, Figure, draw, verdict_mark
+from station.report.model import FoundDefect, ModuleReport
 from station.report.page import (
     MOST_SPECTRA,
     footer,
@@ -50,6 +50,7 @@ _MARGIN = 15 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
 _HEADER, _FOOTER = 16 * mm, 12 * mm
 _CELL_PT, _DENSE_PT = 7.0, 5.6
+_MOST_REASONS, _LONGEST_REASON = 8, 160
 
 
 def pdf(report: ModuleReport) -> bytes:
@@ -95,7 +96,7 @@ def _story(report: ModuleReport) -> list[Flowable]:
 def _front(report: ModuleReport) -> list[Flowable]:
     story: list[Flowable] = []
     if report.missing:
-        story.append(_box("Not finished: no verdict yet", report.missing, "ink2"))
+        story += _box("Not finished: no verdict yet", report.missing, "ink2")
         story.append(Spacer(1, 4 * mm))
     left: list[Flowable] = [_heading("Identity")]
     left += [
@@ -118,16 +119,19 @@ def _front(report: ModuleReport) -> list[Flowable]:
     if counts:
         left.append(Spacer(1, 2 * mm))
         left.append(_Counts(counts))
-    right = _Drawing(board_maps.verdict_map(report, width=88 * mm, height=88 * mm))
-    story.append(_side_by_side(left, [_heading("Channels"), right]))
     if report.reasons:
-        story.append(_box("Reasons", _first(report.reasons, 14), report.verdict or "ink2"))
+        left.append(Spacer(1, 3 * mm))
+        left += _box(
+            "Reasons", _first(report.reasons), report.verdict or "ink2", width=_WIDTH / 2 - 6 * mm
+        )
+    right = _Drawing(board_maps.verdict_map(report, width=88 * mm, height=92 * mm))
+    story.append(_side_by_side(left, [_heading("Channels"), right]))
     if report.notices:
         story.append(Spacer(1, 3 * mm))
-        story.append(_box("Notices", report.notices, "ink2"))
+        story += _box("Notices", report.notices, "ink2")
     module = tables.module_table(report)
     if module.rows or report.iv is not None:
-        story += [Spacer(1, 3 * mm), _heading("Module")]
+        story.append(_heading("Module"))
     if module.rows:
         story.append(_grid(module))
     if report.iv is not None:
@@ -249,7 +253,7 @@ def _signatures() -> Flowable:
 def _section(title: str, table: Table, *, size: float = _CELL_PT) -> list[Flowable]:
     if not table.rows:
         return []
-    return [CondPageBreak(35 * mm), Spacer(1, 4 * mm), _heading(title), _grid(table, size=size)]
+    return [CondPageBreak(35 * mm), _heading(title), _grid(table, size=size)]
 
 
 def _gallery(title: str, cells: Sequence[Flowable], *, columns: int) -> list[Flowable]:
@@ -274,7 +278,7 @@ def _gallery(title: str, cells: Sequence[Flowable], *, columns: int) -> list[Flo
     ]
     if not title:
         return list(rows)
-    return [KeepTogether([Spacer(1, 4 * mm), _heading(title), rows[0]]), *rows[1:]]
+    return [KeepTogether([_heading(title), rows[0]]), *rows[1:]]
 
 
 def _grid(table: Table, *, size: float = _CELL_PT) -> Flowable:
@@ -310,7 +314,12 @@ def _grid(table: Table, *, size: float = _CELL_PT) -> Flowable:
                     commands.append(("BACKGROUND", spot, spot, _colour(f"{cell.verdict}_soft")))
                     commands.append(("FONT", spot, spot, BOLD, size))
     return LongTable(
-        rows, colWidths=widths, repeatRows=1, style=TableStyle(commands), hAlign="LEFT"
+        rows,
+        colWidths=widths,
+        repeatRows=1,
+        splitInRow=1,
+        style=TableStyle(commands),
+        hAlign="LEFT",
     )
 
 
@@ -324,22 +333,11 @@ def _cell(cell: Cell, column: Column, size: float) -> Any:
     return f"{tables.SIGNS[cell.verdict]}{cell.text}" if cell.verdict else cell.text
 
 
-def _box(title: str, lines: Sequence[str], colour: str) -> Flowable:
-    rows: list[list[Any]] = [[_text(title, 9, bold=True, colour=colour)]]
-    rows += [[_text(f"– {text}", 7.5)] for text in lines]
-    return Grid(
-        rows,
-        colWidths=[_WIDTH],
-        style=TableStyle(
-            [
-                ("LINEBEFORE", (0, 0), (0, -1), 2, _colour(colour)),
-                ("LEFTPADDING", (0, 0), (-1, -1), 8),
-                ("TOPPADDING", (0, 0), (-1, -1), 1),
-                ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
-            ]
-        ),
-        hAlign="LEFT",
-    )
+def _box(title: str, lines: Sequence[str], colour: str, *, width: float = _WIDTH) -> list[Flowable]:
+    return [
+        _Barred(_text(title, 9, bold=True, colour=colour), colour, width),
+        *(_Barred(_text(f"– {text}", 7.5), colour, width) for text in lines),
+    ]
 
 
 def _side_by_side(left: list[Flowable], right: list[Flowable]) -> Flowable:
@@ -357,10 +355,13 @@ def _side_by_side(left: list[Flowable], right: list[Flowable]) -> Flowable:
     )
 
 
-def _first(texts: Sequence[str], most: int) -> Sequence[str]:
-    if len(texts) <= most:
-        return texts
-    return [*texts[:most], f"and {len(texts) - most} more, listed with the runs"]
+def _first(texts: Sequence[str]) -> list[str]:
+    """The first reasons, each cut to some lines: all of them are listed in full with the runs."""
+    shown = [text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+             for text in texts[:_MOST_REASONS]]  # fmt: skip
+    if len(texts) > _MOST_REASONS:
+        shown.append(f"and {len(texts) - _MOST_REASONS} more, listed with the runs")
+    return shown
 
 
 def _heading(text: str) -> Flowable:
@@ -381,6 +382,7 @@ def _style(
         fontSize=size,
         leading=1.25 * size,
         textColor=_colour(colour),
+        spaceBefore=2 * after,
         spaceAfter=after,
         splitLongWords=1,
         keepWithNext=int(after > 0),
@@ -411,9 +413,32 @@ class _Drawing(Flowable):  # type: ignore[misc]
         super().__init__()
         self.figure = figure
         self.width, self.height = figure.width, figure.height
+        self.hAlign = "CENTER"
 
     def draw(self) -> None:
         draw(self.figure, self.canv, 0, 0, regular_font=REGULAR, bold_font=BOLD)
+
+
+class _Barred(Flowable):  # type: ignore[misc]
+    """A paragraph with a coloured bar on its left; long ones go on on the next page."""
+
+    def __init__(self, paragraph: Paragraph, colour: str, width: float) -> None:
+        super().__init__()
+        self.paragraph, self.colour, self.width = paragraph, colour, width
+
+    def wrap(self, available_width: float, available_height: float) -> tuple[float, float]:
+        _, height = self.paragraph.wrap(self.width - 8, available_height)
+        self.height = height + 3
+        return self.width, self.height
+
+    def split(self, available_width: float, available_height: float) -> list[Flowable]:
+        parts = self.paragraph.split(self.width - 8, available_height - 3)
+        return [_Barred(part, self.colour, self.width) for part in parts]
+
+    def draw(self) -> None:
+        self.canv.setFillColor(_colour(self.colour))
+        self.canv.rect(0, 0, 2, self.height, fill=1, stroke=0)
+        self.paragraph.drawOn(self.canv, 8, 2)
 
 
 class _Stack(Flowable):  # type: ignore[misc]

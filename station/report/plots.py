@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from station.catalogue import TileFormat
 from station.report.axes import LABEL_PT, SMALL_PT, Frame, x_axis
-from station.report.content import CurveData, FlaggedChannel, FoundDefect, Measured
 from station.report.drawing import (
     Figure,
     Point,
@@ -19,6 +18,7 @@ from station.report.drawing import (
     rectangle,
     verdict_mark,
 )
+from station.report.model import CurveData, FlaggedChannel, FoundDefect, Measured
 from station.report.rounding import Scale, measured, plain, scale_of
 
 

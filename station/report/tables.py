@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from station.events import Verdict
 from station.limits import worst
-from station.report.content import (
+from station.report.model import (
     ENDINGS,
     PLACEMENT_QUANTITIES,
     TILE_QUANTITIES,
@@ -117,12 +117,12 @@ def channel_quantities(report: ModuleReport) -> list[str]:
 
 
 def channel_table(report: ModuleReport) -> Table:
-    """One row per channel of the board: place, verdict and every quantity."""
+    """One row per channel of the board: place, verdict, quantities. No rows without readings."""
     quantities = channel_quantities(report)
     of_channels = [found for channel, found in report.readings.items() if channel is not None]
     scales = _scales(quantities, of_channels)
     rows = []
-    for position in sorted(report.shape.positions, key=lambda p: p.channel):
+    for position in sorted(report.shape.positions, key=lambda p: p.channel) if quantities else ():
         readings = report.readings.get(position.channel, {})
         rows.append(
             (
@@ -194,7 +194,7 @@ def module_table(report: ModuleReport) -> Table:
 
 
 def size_table(report: ModuleReport) -> Table:
-    """One row per tile: what it is, and the sizes of the bare tile."""
+    """One row per tile: what it is, and the sizes of the bare tile. No rows without tiles."""
     quantities = [quantity for quantity in TILE_QUANTITIES if quantity != "tile_rotation"]
     scales = _scales(quantities, [tile.sizes for tile in report.tiles])
     return Table(
@@ -214,12 +214,13 @@ def size_table(report: ModuleReport) -> Table:
                 *(_value(tile.sizes.get(q), scales[q]) for q in quantities),
             )
             for tile in report.tiles
+            if any(placed.wrapped_label for placed in report.tiles)
         ),
     )
 
 
 def placement_table(report: ModuleReport) -> Table:
-    """One row per position: which tile lies there, and how it lies over its SiPM."""
+    """One row per position: which tile lies there, and its offset. No rows without tiles."""
     scales = _scales(PLACEMENT_QUANTITIES, [tile.placement for tile in report.tiles])
     return Table(
         (
@@ -238,6 +239,7 @@ def placement_table(report: ModuleReport) -> Table:
                 *(_value(tile.placement.get(q), scales[q]) for q in PLACEMENT_QUANTITIES),
             )
             for tile in report.tiles
+            if any(placed.wrapped_label for placed in report.tiles)
         ),
     )
 
@@ -250,25 +252,33 @@ def limits_table(report: ModuleReport) -> Table:
     for tile in report.tiles:
         used.update(_LimitUse.of(r, tile.position.format_code) for r in tile.sizes.values())
         used.update(_LimitUse.of(reading, "") for reading in tile.placement.values())
-    places = {quantity: k for k, quantity in enumerate(in_order(use.quantity for use in used))}
+    formats: dict[_LimitUse, list[str]] = defaultdict(list)
+    counts: Counter[_LimitUse] = Counter()
+    for use in sorted(used, key=lambda use: use.format_code):
+        anywhere = replace(use, format_code="")
+        counts[anywhere] += used[use]
+        if use.format_code:
+            formats[anywhere].append(use.format_code)
+    places = {quantity: k for k, quantity in enumerate(in_order(use.quantity for use in counts))}
     rows = []
-    for use in sorted(used, key=lambda use: (places[use.quantity], use.format_code, str(use))):
+    for use in sorted(counts, key=lambda use: (places[use.quantity], formats[use], str(use))):
         bounds = [abs(v) for v in (use.low, use.high) if v is not None]
         scale = common_scale(use.quantity, use.unit, bounds)
+        codes = formats[use]
         rows.append(
             (
                 Cell(title_of(use.quantity)),
-                Cell(f"format {use.format_code}" if use.format_code else ""),
+                Cell(f"format{'s' * (len(codes) > 1)} {', '.join(codes)}" if codes else ""),
                 Cell(limits(use.low, use.high, scale) or "none"),
                 Cell(scale.unit if bounds else ""),
-                Cell(str(used[use])),
+                Cell(str(counts[use])),
             )
         )
     return Table(
         (
             Column("Quantity", "", 2.4),
-            Column("Of", "", 1.1),
-            Column("Allowed", "", 2.2, "number"),
+            Column("Of", "", 2.0, "text"),
+            Column("Allowed", "", 1.6, "number"),
             Column("Unit", "", 1.0),
             Column("Readings", "", 0.9, "number"),
         ),

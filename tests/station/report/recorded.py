@@ -43,6 +43,7 @@ class Bench:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
     now: datetime = START
     operator: str = "A. Weber"
+    recipes: dict[str, db.Recipe] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.site = self.store.ensure_site(db.Site(name="DESY", code="1401"))
@@ -57,18 +58,19 @@ class Bench:
 
     def part(self, kind: str, label: str, subtype: str = "") -> db.Part:
         return self.store.ensure_part(
-            db.Part(
-                kind=kind, label=label, subtype=subtype, site_id=self.site.id, made_at=self.now
-            )
+            db.Part(kind=kind, label=label, subtype=subtype, site_id=self.site.id, made_at=self.now)
         )
 
     def run(self, procedure: str, part_id: UUID) -> db.Run:
-        recipe = self.store.ensure_recipe(
+        recipe = self.recipes.get(procedure) or self.store.ensure_recipe(
             db.Recipe(
-                name=procedure, version="1", sha256=hashlib.sha256(procedure.encode()).hexdigest(),
+                name=procedure,
+                version="1",
+                sha256=hashlib.sha256(procedure.encode()).hexdigest(),
                 content={"version": "1"},
             )
-        )  # fmt: skip
+        )
+        self.recipes[procedure] = recipe
         return db.Run(
             procedure=procedure,
             part_id=part_id,
@@ -144,8 +146,10 @@ def record_module(
     recorded = Module(str(module.label), module, board, shape, {})
     tiles = _tiles(bench, shape, serial)
     if "inspect_tile" not in skip:
+        facts: list[db.Fact] = []
         for index, (bare, _) in enumerate(tiles):
-            _inspect(bench, shape, index, bare, chipped=index == chipped)
+            facts += _inspect(bench, shape, index, bare, chipped=index == chipped)
+        bench.store.record(*facts)
     if "place_tiles" not in skip:
         recorded.runs["place_tiles"] = _place(bench, recorded, tiles)
     if "test_board" not in skip:
@@ -278,7 +282,7 @@ def _tiles(bench: Bench, shape: BoardShape, serial: int) -> list[tuple[db.Part, 
 
 def _inspect(
     bench: Bench, shape: BoardShape, index: int, bare: db.Part, *, chipped: bool
-) -> None:
+) -> list[db.Fact]:
     tile = bench.catalogue.tile_formats[shape.positions[index].format_code]
     run = bench.run("inspect_tile", bare.id)
     nominal = {
@@ -309,7 +313,7 @@ def _inspect(
             )
         )  # fmt: skip
     end = bench.end(run, "flag", "chip in the edge") if chipped else bench.end(run)
-    bench.store.record(run, *facts, end)
+    return [run, *facts, end]
 
 
 def _picture(bench: Bench, run: db.Run, part: UUID) -> db.Picture:
