@@ -30,7 +30,7 @@ from drivers.tileboard_tester.protocol import (
     Converter,
     LedRun,
     Pin,
-    TesterProtocolError,
+    ProtocolError,
 )
 from drivers.tileboard_tester.run_file import RunFileError, read_run
 from drivers.transport import ZmqTransport
@@ -126,9 +126,7 @@ class TileboardTester:
         for transport in (self._fast, self._data):
             if protocol.RUNNING in self._ask(transport, "status"):
                 self._expect(transport, "stop", protocol.CONFIGURED)
-        self._send_tree(
-            self._slow, "initialize", protocol.phase_document(0, self._constants.n_rocs)
-        )
+        self._send_tree(self._slow, "initialize", protocol.phase_document(0, n_rocs=1))
         self._check_chips()
         self._send_tree(self._fast, "initialize", protocol.daq_document(LedRun(), 1))
         self._send_tree(self._data, "initialize", self._client_tree("idle"))
@@ -148,7 +146,7 @@ class TileboardTester:
         reply = self._request(self._slow, ["read", ""])
         try:
             tree = protocol.from_yaml(reply)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             raise BrokenReply(str(error), port=self._slow.port, sent="read") from error
         expected = {protocol.roc_name(index) for index in range(self._constants.n_rocs)}
         found = {name for name in tree if str(name).startswith("roc_s")}
@@ -200,7 +198,7 @@ class TileboardTester:
             self._refuse_setting(f"no setting {', '.join(unknown)}; there are {sorted(known)}")
         try:
             run = LedRun(**settings)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             self._refuse_setting(str(error))
         phases = protocol.phase_document(run.phase_ck, self._constants.n_rocs)
         self._run = None
@@ -239,9 +237,9 @@ class TileboardTester:
     ) -> ChargeRun:
         try:
             menu = protocol.daq_document(run, n_events)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             self._refuse_setting(str(error))
-        run_name = f"charges_{uuid.uuid4().hex[:12]}_"
+        run_name = _new_run_name()
         path = self._folder / protocol.run_file_name(run_name)
         pins = self._read_pins()
         self._send_tree(self._data, "configure", self._client_tree(run_name))
@@ -367,7 +365,7 @@ class TileboardTester:
         """
         try:
             word = protocol.led_groups_off_word(groups_on)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             self._refuse_setting(str(error))
         self._set_pins(word, protocol.LED_GROUPS_MASK)
 
@@ -479,7 +477,7 @@ class TileboardTester:
         counts = self._number(command, protocol.CONVERTER_MAX)
         try:
             return convert(counts)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             raise BrokenReply(
                 f"{name or Converter(channel).name.lower()}: {error}",
                 port=self._slow.port,
@@ -523,7 +521,7 @@ class TileboardTester:
         reply = self._request(self._slow, [command])
         try:
             return protocol.parse_integer(reply, 0, largest)
-        except TesterProtocolError as error:
+        except ProtocolError as error:
             raise BrokenReply(str(error), port=self._slow.port, sent=command) from error
 
     def _done(self, command: str) -> None:
@@ -566,6 +564,10 @@ class TileboardTester:
 
     def _refuse_setting(self, what: str) -> NoReturn:
         raise SetpointRefused(what, port=self._slow.port)
+
+
+def _new_run_name() -> str:
+    return f"charges_{uuid.uuid4().hex[:12]}_"
 
 
 def _pin_names(word: int) -> str:

@@ -104,13 +104,13 @@ PT1000_RANGE_C = (-60.0, 51.8)
 """Below, the missing cubic term costs more than 0.03 K; above, the converter is at its end."""
 
 
-class TesterProtocolError(ValueError):
+class ProtocolError(ValueError):
     """A reply or a setting that the tester's protocol does not know."""
 
 
 def _check_count(counts: int) -> None:
     if not 0 <= counts <= CONVERTER_MAX:
-        raise TesterProtocolError(f"converter reading {counts} is outside 0..{CONVERTER_MAX}")
+        raise ProtocolError(f"converter reading {counts} is outside 0..{CONVERTER_MAX}")
 
 
 def converter_volts(counts: int) -> float:
@@ -128,10 +128,10 @@ def converter_counts(volts: float) -> int:
 def divided_volts(counts: int, divider: float) -> float:
     """Voltage (V) in front of a resistive divider.
 
-    Raises TesterProtocolError at the end of the range, where the true voltage may be anything.
+    Raises ProtocolError at the end of the range, where the true voltage may be anything.
     """
     if counts >= CONVERTER_MAX:
-        raise TesterProtocolError(
+        raise ProtocolError(
             f"converter reading {counts} is at its end: the voltage is at least "
             f"{CONVERTER_FULL_SCALE_V * divider:.2f} V"
         )
@@ -143,7 +143,7 @@ def sensed_current_a(
 ) -> float:
     """Bias current (A) from its current mirror: U / sense_ohm * gain.
 
-    Raises TesterProtocolError at the end of the range, where the true current may be anything.
+    Raises ProtocolError at the end of the range, where the true current may be anything.
     """
     return divided_volts(counts, gain / sense_ohm)
 
@@ -160,14 +160,14 @@ def pt1000_temperature_c(counts: int) -> float:
     """Temperature (C) of a PT1000 by the Callendar-Van Dusen equation (IEC 60751).
 
     R = R0 (1 + A T + B T^2). The cubic term below 0 C is left out: 0.005 K at -30 C.
-    Raises TesterProtocolError for an open, shorted or saturated sensor.
+    Raises ProtocolError for an open, shorted or saturated sensor.
     """
     resistance_ohm = pt1000_ohm(counts)
     root = PT1000_A**2 - 4.0 * PT1000_B * (1.0 - resistance_ohm / PT1000_R0_OHM)
     temperature_c = (-PT1000_A + math.sqrt(root)) / (2.0 * PT1000_B)
     low_c, high_c = PT1000_RANGE_C
     if counts >= CONVERTER_MAX or not low_c <= temperature_c <= high_c:
-        raise TesterProtocolError(
+        raise ProtocolError(
             f"converter reading {counts} is {resistance_ohm:.0f} ohm: no PT1000 between "
             f"{low_c:g} and {high_c:g} C (sensor open, shorted or too warm for the converter)"
         )
@@ -206,13 +206,13 @@ def read_converter(channel: int) -> str:
 
 
 def parse_integer(reply: str, low: int, high: int) -> int:
-    """Whole number low..high of a reply, decimal or 0x; raises TesterProtocolError."""
+    """Whole number low..high of a reply, decimal or 0x; raises ProtocolError."""
     try:
         number = int(reply.strip(), 0)
     except ValueError:
-        raise TesterProtocolError(f"expected a whole number, got {reply[:80]!r}") from None
+        raise ProtocolError(f"expected a whole number, got {reply[:80]!r}") from None
     if not low <= number <= high:
-        raise TesterProtocolError(f"expected a number in {low}..{high}, got {number}")
+        raise ProtocolError(f"expected a number in {low}..{high}, got {number}")
     return number
 
 
@@ -225,14 +225,14 @@ def to_yaml(document: Mapping[str, Any]) -> str:
 
 
 def from_yaml(text: str) -> dict[str, Any]:
-    """Mapping of a YAML document; raises TesterProtocolError for anything else."""
+    """Mapping of a YAML document; raises ProtocolError for anything else."""
     try:
         document = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
-        raise TesterProtocolError(f"not YAML ({reason}): {text[:80]!r}") from None
+        raise ProtocolError(f"not YAML ({reason}): {text[:80]!r}") from None
     if not isinstance(document, dict):
-        raise TesterProtocolError(f"expected a YAML mapping, got {text[:80]!r}")
+        raise ProtocolError(f"expected a YAML mapping, got {text[:80]!r}")
     return document
 
 
@@ -242,7 +242,7 @@ class LedRun:
 
     ``bx_l1a`` and ``phase_ck`` (1/16 of a bunch crossing) place the sample on the pulse; the light
     itself is switched by a pin, so that the dark run of a pair differs in nothing else.
-    Raises TesterProtocolError for a value that the chip or the trigger unit has no room for.
+    Raises ProtocolError for a value that the chip or the trigger unit has no room for.
     """
 
     bx_l1a: int = 40
@@ -267,9 +267,9 @@ class LedRun:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise TesterProtocolError(f"{name} must be a whole number {low}..{high}: {value!r}")
+                raise ProtocolError(f"{name} must be a whole number {low}..{high}: {value!r}")
         if self.calib_type not in ("CALPULINT", "CALPULEXT"):
-            raise TesterProtocolError(f"calib_type is CALPULINT or CALPULEXT: {self.calib_type!r}")
+            raise ProtocolError(f"calib_type is CALPULINT or CALPULEXT: {self.calib_type!r}")
 
     @property
     def trigger_rate_hz(self) -> float:
@@ -301,7 +301,7 @@ MAX_EVENTS = 10_000_000
 def daq_document(run: LedRun, n_events: int) -> dict[str, Any]:
     """Configuration tree of the fast control for ``n_events`` of a run."""
     if not 1 <= n_events <= MAX_EVENTS:
-        raise TesterProtocolError(f"n_events must be 1..{MAX_EVENTS}: {n_events}")
+        raise ProtocolError(f"n_events must be 1..{MAX_EVENTS}: {n_events}")
     menu = {word: getattr(run, name) for word, name in MENU_SETTINGS.items()}
     menu["NEvents"] = n_events
     return {"daq": {"active_menu": CALIBRATION_MENU, "menus": {CALIBRATION_MENU: menu}}}
@@ -374,7 +374,7 @@ class BoardConstants:
 
     ``overvoltage_dacs`` maps an overvoltage (V) to its coarse and fine setting (DAC A, DAC B); only
     the overvoltages of the table can be set. ``pt1000_channels`` names the fitted sensors.
-    Raises TesterProtocolError for a constant out of range.
+    Raises ProtocolError for a constant out of range.
     """
 
     n_rocs: int = 1
@@ -389,18 +389,18 @@ class BoardConstants:
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_rocs <= MAX_ROCS:
-            raise TesterProtocolError(f"n_rocs must be 1..{MAX_ROCS}: {self.n_rocs}")
+            raise ProtocolError(f"n_rocs must be 1..{MAX_ROCS}: {self.n_rocs}")
         for overvoltage_v, dacs in self.overvoltage_dacs.items():
             if not math.isfinite(overvoltage_v) or any(not 0 <= d <= DAC_MAX for d in dacs):
-                raise TesterProtocolError(
+                raise ProtocolError(
                     f"overvoltage table: {overvoltage_v} V -> {dacs}, settings are 0..{DAC_MAX}"
                 )
         for name, channel in self.pt1000_channels.items():
             if not Converter.PT1000_FIRST <= channel <= Converter.PT1000_LAST:
-                raise TesterProtocolError(f"sensor {name}: channel {channel} is no PT1000 input")
+                raise ProtocolError(f"sensor {name}: channel {channel} is no PT1000 input")
         for name in ("bias_divider", "supply_divider", "current_sense_ohm", "current_gain"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise TesterProtocolError(f"{name} must be positive: {getattr(self, name)}")
+                raise ProtocolError(f"{name} must be positive: {getattr(self, name)}")
 
     @property
     def n_channels(self) -> int:
@@ -410,7 +410,7 @@ class BoardConstants:
 def led_groups_off_word(groups_on: Sequence[bool]) -> int:
     """Pin word of the eight LED group switches, of which a set bit switches the group off."""
     if len(groups_on) != N_LED_GROUPS:
-        raise TesterProtocolError(f"there are {N_LED_GROUPS} LED groups, not {len(groups_on)}")
+        raise ProtocolError(f"there are {N_LED_GROUPS} LED groups, not {len(groups_on)}")
     return sum(
         1 << (Pin.LED_GROUP_1_OFF + group) for group, is_on in enumerate(groups_on) if not is_on
     )

@@ -1,6 +1,7 @@
 """A tileboard tester with a board on it: chips, pins, converters, triggers and the data client."""
 
 import contextlib
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from drivers.clock import Clock
 from drivers.tileboard_tester import protocol, run_file
-from drivers.tileboard_tester.protocol import Converter, Pin, TesterProtocolError
+from drivers.tileboard_tester.protocol import Converter, Pin, ProtocolError
 
 PortName = Literal["slow", "fast", "data"]
 FileFault = Literal["truncated", "missing event", "missing word", "repeated word", "corrupt word"]
@@ -23,7 +24,11 @@ _POLL_MS = 20
 
 @dataclass(frozen=True)
 class TesterSettings:
-    """What the tester has set when a run starts, for the world to obey."""
+    """What the tester has set when a run starts, for the world to obey.
+
+    ``run`` has the sampling phase of the first chip, ``phase_ck`` that of each chip;
+    ``channels_off`` are rows of the charges.
+    """
 
     bias_connected: tuple[bool, bool]
     led_groups_on: tuple[bool, ...]
@@ -255,7 +260,7 @@ class TileboardTesterSimulator:
         }
         try:
             return handlers[name](word, arguments, parts[1:])
-        except (_RefusedError, TesterProtocolError) as refusal:
+        except (_RefusedError, ProtocolError) as refusal:
             return f"{protocol.ERROR}: {refusal}"
 
     # slow control
@@ -421,12 +426,13 @@ class TileboardTesterSimulator:
     def _settings(self, menu: protocol.LedRun) -> TesterSettings:
         groups = self._driven_pins() >> Pin.LED_GROUP_1_OFF
         chips = [self._chips.get(protocol.roc_name(i)) for i in range(self.n_rocs)]
+        phases = tuple(chip["sc"]["Top"]["all"]["phase_ck"] if chip else 0 for chip in chips)
         return TesterSettings(
             bias_connected=self.bias_connected,
             led_groups_on=tuple(not groups >> i & 1 for i in range(protocol.N_LED_GROUPS)),
             dacs=self.dacs,
-            run=menu,
-            phase_ck=tuple(chip["sc"]["Top"]["all"]["phase_ck"] if chip else 0 for chip in chips),
+            run=dataclasses.replace(menu, phase_ck=phases[0]),
+            phase_ck=phases,
             channels_off=frozenset(
                 index * protocol.CHANNELS_PER_ROC + channel
                 for index, chip in enumerate(chips)
