@@ -25,6 +25,10 @@ Ending = Literal[
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+class RefusedError(Exception):
+    """A procedure can't be done on this part, now, for the reason given. Nothing was harmed."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """`done` of `total` steps; `text` says what is being done now."""
@@ -75,7 +79,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Curve:
-    """A measured curve: `x` (n,) or bin edges (n+1,), `y` (n,), `model` (n,) when one was fitted."""
+    """A measured curve: `x` (n,) or bin edges (n+1,), `y` (n,), `model` (n,) if one was fitted."""
 
     quantity: str
     x: NDArray[np.float64]
@@ -124,11 +128,20 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A question to the operator; the answer is one of `choices`.
+class NewPart:
+    """A part that was not known before (or may be); the procedure is sent its UUID."""
 
-    `task` names the manual work that is asked for ("wrap", "load", "unload"), so that the twin's
-    pair of hands can do it.
+    label: str
+    kind: str
+    subtype: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to the operator; the answer is one of `choices`, or free text when there are none.
+
+    `task` names the manual work or scan that is asked for ("load", "wrap", "scan_tray", ...), so
+    that the twin's pair of hands can do it.
     """
 
     question: str
@@ -145,8 +158,8 @@ class Note:
     data: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
 
-Event = Progress | Reading | Curve | Picture | Finding | Joined | Ask | Note
-Procedure = Generator[Event, str | None, None]
+Event = Progress | Reading | Curve | Picture | Finding | NewPart | Joined | Ask | Note
+Procedure = Generator[Event, str | UUID | None, None]
 
 
 @dataclass(frozen=True)

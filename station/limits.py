@@ -52,19 +52,16 @@ def judge(reading: Reading, limit: Limit | None) -> tuple[Verdict, tuple[str, ..
     shown = f"{reading.quantity} {value:.5g} ± {sigma:.2g} {reading.unit}"
     if limit.max_sigma is not None and sigma > limit.max_sigma:
         return "unknown", (f"{shown}: error above {limit.max_sigma:g} {limit.unit}",)
-    for edge, side, outside in (
-        (limit.low, "lower", lambda v, e: v < e),
-        (limit.high, "upper", lambda v, e: v > e),
+    for edge, side, inside_by in (
+        (limit.low, "lower", value - (limit.low or 0.0)),
+        (limit.high, "upper", (limit.high or 0.0) - value),
     ):
         if edge is None:
             continue
-        distance = abs(value - edge)
-        if outside(value, edge):
-            return "fail", (
-                f"{shown}: {distance:.3g} beyond the {side} limit {edge:g}"
-                + (f" ({distance / sigma:.1f} sigma)" if sigma > 0 else ""),
-            )
-        if distance < limit.guard_sigmas * sigma:
+        if inside_by < 0:
+            sigmas = f" ({-inside_by / sigma:.1f} sigma)" if sigma > 0 else ""
+            return "fail", (f"{shown}: {-inside_by:.3g} beyond the {side} limit {edge:g}{sigmas}",)
+        if inside_by < limit.guard_sigmas * sigma:
             return "flag", (
                 f"{shown}: inside the {side} limit {edge:g} by less than "
                 f"{limit.guard_sigmas:g} sigma",

@@ -273,6 +273,10 @@ class Keithley2450:
         finally:
             self._transport.close()
 
+    def leave(self) -> None:
+        """Give the port back and leave the output as it is: for who only looked."""
+        self._transport.close()
+
     def _walk_down(self, rate_v_per_s: float) -> None:
         def function() -> str:
             with self._transaction() as exchange:

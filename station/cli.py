@@ -1,0 +1,440 @@
+"""The command line: `tessera`. A thin shell over the station's functions.
+
+Exit codes: 0 done and good; 1 refused, stopped or failed; 2 wrong use or unreadable input;
+3 done, but something is flagged, failed or can't be told.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from enum import IntEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    name="tessera",
+    help="Build and qualify SiPM-on-tile detector modules.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console()
+err = Console(stderr=True)
+
+DEFAULT_DATA = Path("data")
+
+
+class Exit(IntEnum):
+    """What a script learns from a command."""
+
+    GOOD = 0
+    STOPPED = 1
+    WRONG_INPUT = 2
+    NOT_ALL_GOOD = 3
+
+
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", envvar="TESSERA_DATA", help="Folder of records, pictures and reports."),
+]
+LineOption = Annotated[
+    Path | None,
+    typer.Option("--line", help="Site profile of the line (TOML). Without it: the twin."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as a JSON array.")]
+ShapeOption = Annotated[str, typer.Option(help="Board shape that the twin loads, such as D8F.")]
+SpeedOption = Annotated[float, typer.Option(min=0.1, help="How much faster than real the twin is.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version("tessera-qc"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Build and qualify SiPM-on-tile detector modules."""
+
+
+@app.command()
+def run(
+    headless: Annotated[
+        bool, typer.Option("--headless", help="Work in the terminal instead of the desktop.")
+    ] = False,
+    boards: Annotated[int, typer.Option(min=1, help="How many modules to build.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the twin: the same tiles and boards again.")
+    ] = None,
+    line: LineOption = None,
+    data: DataOption = DEFAULT_DATA,
+    operator: Annotated[
+        str | None, typer.Option(help="Who works; default: the login name.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Scanned label of the module that must be in the fixture.")
+    ] = None,
+    shape: ShapeOption = "D8F",
+    speed: SpeedOption = 20.0,
+    log: Annotated[
+        Path | None, typer.Option(help="Append every stored fact to this file, a JSON line each.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the shift: from the scanned label to the QC report, module after module.
+
+    Without `--line` the line is the twin, run as a process of its own.
+
+    Example: tessera run --headless --boards 2 --seed 7
+    """
+    if not headless:
+        lacking = _why_no_desktop()
+        if lacking is None:
+            raise typer.Exit(
+                _desktop(
+                    data,
+                    line=line,
+                    seed=seed,
+                    boards=boards,
+                    operator=operator,
+                    shape=shape,
+                    speed=speed,
+                )
+            )
+        err.print(f"[yellow]{lacking}[/] The shift goes on in this terminal.")
+    _run_headless(
+        data,
+        line=line,
+        seed=seed,
+        boards=boards,
+        operator=operator,
+        label=label,
+        shape=shape,
+        speed=speed,
+        log=log,
+        as_json=as_json,
+    )
+
+
+def _run_headless(
+    data: Path,
+    *,
+    line: Path | None,
+    seed: int | None,
+    boards: int,
+    operator: str | None,
+    label: str | None,
+    shape: str,
+    speed: float,
+    log: Path | None,
+    as_json: bool,
+) -> None:
+    from db import StoreError
+    from drivers.errors import InstrumentError
+    from station.events import Listener, RefusedError
+    from station.session import SessionError, open_session
+    from station.settings import SettingsError
+    from station.shift import ShiftStoppedError
+    from station.terminal import TerminalShift, both, default_answers, log_to
+    from station.twin.process import TwinError
+
+    console = err if as_json else out
+    with ExitStack() as stack:
+        screen = stack.enter_context(TerminalShift(console))
+        listener: Listener = screen
+        if log is not None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            listener = both(log_to(stack.enter_context(log.open("a"))), screen)
+        try:
+            session = open_session(
+                data,
+                line_file=line,
+                seed=seed,
+                operator=operator,
+                listener=listener,
+                shape=shape,
+                speed=speed,
+            )
+        except (SessionError, TwinError, SettingsError, RefusedError) as error:
+            _fail(str(error), Exit.WRONG_INPUT)
+        except (StoreError, InstrumentError) as error:
+            _fail(str(error), Exit.STOPPED)
+        stack.callback(_close, session, console)
+        for story in session.recovery:
+            console.print(f"[yellow]recovered:[/] {story}")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: session.line.abort("stopped from the terminal"))
+        try:
+            done = session.run_shift(boards=boards, answer=default_answers(console), label=label)
+        except (ShiftStoppedError, StoreError) as error:
+            _fail(str(error), Exit.STOPPED)
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "module": module.module,
+                        "verdict": module.verdict,
+                        "reasons": list(module.reasons),
+                        "report_html": module.report_html,
+                        "report_pdf": module.report_pdf,
+                    }
+                    for module in done
+                ],
+                indent=2,
+            )
+        )
+    if any(module.verdict != "pass" for module in done):
+        raise typer.Exit(Exit.NOT_ALL_GOOD)
+
+
+def _close(session: Any, console: Console) -> None:
+    for problem in session.close():
+        console.print(f"[bold red]NOT VERIFIED SAFE:[/] {problem}")
+
+
+def _desktop(
+    data: Path,
+    *,
+    line: Path | None,
+    seed: int | None,
+    boards: int,
+    operator: str | None,
+    shape: str,
+    speed: float,
+) -> int:
+    command = [sys.executable, "-m", "gui", "--data", str(data), "--boards", str(boards)]
+    command += ["--shape", shape, "--speed", str(speed)]
+    for option, value in (("--line", line), ("--seed", seed), ("--operator", operator)):
+        if value is not None:
+            command += [option, str(value)]
+    return subprocess.call(command)
+
+
+def _why_no_desktop() -> str | None:
+    """The sentence that says why no window can be opened, or None when one can."""
+    if sys.platform.startswith("linux") and not any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    ):
+        return "There is no display."
+    probe = subprocess.run(
+        [sys.executable, "-c", "from PyQt6.QtWidgets import QApplication; QApplication([])"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if probe.returncode == 0:
+        return None
+    complaint = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
+    return (
+        f"The desktop can't start: {complaint}. On Debian or Ubuntu install "
+        "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libfontconfig1 libxcb-cursor0 "
+        "libxcb-icccm4 libxcb-keysyms1 libxcb-shape0."
+    )
+
+
+@app.command()
+def twin(
+    folder: Annotated[
+        Path, typer.Option(help="Where the twin writes line.toml, the profile of its line.")
+    ] = DEFAULT_DATA / "twin",
+    seed: Annotated[int | None, typer.Option(help="The same tiles and boards again.")] = None,
+    shape: ShapeOption = "D8F",
+    speed: SpeedOption = 1.0,
+) -> None:
+    """Run the twin's simulators alone, so that drivers can be used against it by hand.
+
+    Prints where its profile is; `tessera doctor --line FILE` shows the instruments, and
+    `tessera run --line FILE` works on it. Ends with Ctrl-C.
+
+    Example: tessera twin --seed 7
+    """
+    from station.events import RefusedError
+    from station.twin.__main__ import serve
+
+    try:
+        serve(
+            folder,
+            seed=int.from_bytes(os.urandom(4)) if seed is None else seed,
+            shape=shape,
+            speed=speed,
+            first_serial=1,
+            parent=None,
+        )
+    except RefusedError as error:
+        _fail(str(error), Exit.WRONG_INPUT)
+
+
+@app.command()
+def gain(
+    files: Annotated[
+        list[str], typer.Argument(help="Spectra: CSV, TXT, NPZ, charge lists, FILE.root:HIST.")
+    ],
+    off: Annotated[
+        str | None, typer.Option(help="Light-off spectrum for mean and dispersion.")
+    ] = None,
+    enf_divisor: Annotated[
+        float | None, typer.Option(help="Divisor F of this device at this bias, measured.")
+    ] = None,
+    enf_divisor_sigma: Annotated[float | None, typer.Option(help="Error of the divisor F.")] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Keep the results in the records.")
+    ] = False,
+    part: Annotated[
+        str | None, typer.Option(help="Label of the part that the spectra belong to.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    operator: Annotated[str | None, typer.Option(help="Who measured; default: login name.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Gain of a SiPM from each spectrum, or the reason why it can't be told.
+
+    Exit code 3 when a gain can't be told, 2 when a file can't be read.
+
+    Example: tessera gain scan/*.csv --store --json
+    """
+    from station.gain_files import GainError, gain_of_files, store_gains
+
+    try:
+        results = gain_of_files(
+            files, off=off, enf_divisor=enf_divisor, enf_divisor_sigma=enf_divisor_sigma
+        )
+        if store:
+            store_gains(results, data, part_label=part, operator=operator)
+    except GainError as error:
+        _fail(str(error), Exit.WRONG_INPUT)
+    if as_json:
+        print(json.dumps([result.as_data() for result in results], indent=2))
+    else:
+        _print_gains(results)
+    if any(result.unreadable for result in results):
+        raise typer.Exit(Exit.WRONG_INPUT)
+    if any(result.estimate.value is None for result in results):
+        raise typer.Exit(Exit.NOT_ALL_GOOD)
+
+
+def _print_gains(results: Any) -> None:
+    table = Table("file", "gain", "method", "verdict", "reasons", box=None)
+    for result in results:
+        estimate = result.estimate
+        shown = (
+            "—"
+            if estimate.value is None
+            else f"{estimate.value:.3f} ± {estimate.sigma:.3f} {estimate.unit}"
+        )
+        table.add_row(
+            Path(result.file).name,
+            shown,
+            estimate.method,
+            result.verdict,
+            "; ".join(estimate.reasons),
+        )
+    out.print(table)
+
+
+@app.command()
+def report(
+    label: Annotated[str, typer.Argument(help="Label of the tile module.")],
+    data: DataOption = DEFAULT_DATA,
+    to: Annotated[Path | None, typer.Option("--to", help="Folder; default: DATA/reports.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the QC report of a module from the records, as HTML page and PDF.
+
+    Example: tessera report 320TMD8FC000001
+    """
+    from db import StoreError, open_store
+    from station.catalogue import LabelError, load_catalogue, parse_label
+    from station.report import ReportError, collect, write_report
+    from station.session import DATABASE
+
+    if not (data / DATABASE).exists():
+        _fail(f"there are no records in {data}", Exit.WRONG_INPUT)
+    try:
+        text = parse_label(label).text
+        with open_store(data / DATABASE, data / "attachments") as store:
+            catalogue = load_catalogue()
+            content = collect(store, catalogue, text)
+            files = write_report(store, catalogue, text, to or data / "reports")
+    except (LabelError, ReportError) as error:
+        _fail(str(error), Exit.WRONG_INPUT)
+    except StoreError as error:
+        _fail(str(error), Exit.STOPPED)
+    if as_json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "module": text,
+                        "verdict": content.verdict,
+                        "reasons": list(content.reasons),
+                        "report_html": str(files.html),
+                        "report_pdf": str(files.pdf),
+                    }
+                ],
+                indent=2,
+            )
+        )
+    else:
+        out.print(f"{text}: {content.verdict}")
+        out.print(f"{files.html}\n{files.pdf}", soft_wrap=True)
+
+
+@app.command()
+def doctor(
+    line: Annotated[
+        Path, typer.Option("--line", help="Site profile of the line (TOML).")
+    ] = DEFAULT_DATA / "twin" / "line.toml",
+    as_json: JsonOption = False,
+) -> None:
+    """Which instruments answer, and which are what they should be. Changes nothing.
+
+    Exit code 1 when an instrument is silent or another one answers.
+
+    Example: tessera doctor --line line.toml
+    """
+    from station.doctor import examine
+    from station.settings import SettingsError
+
+    try:
+        findings = examine(line)
+    except SettingsError as error:
+        _fail(str(error), Exit.WRONG_INPUT)
+    if as_json:
+        print(json.dumps([finding.as_data() for finding in findings], indent=2))
+    else:
+        table = Table("role", "address", "instrument", "state", box=None)
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.healthy else "[red]✗[/]"
+            table.add_row(
+                finding.role, finding.address, finding.identity, f"{mark} {finding.state}"
+            )
+        out.print(table)
+    if not all(finding.healthy for finding in findings):
+        raise typer.Exit(Exit.STOPPED)
+
+
+def _fail(message: str, code: Exit) -> NoReturn:
+    err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The line: its instruments by role, where things are on it, and its safe state."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.clock import Clock
+from drivers.errors import InstrumentError
+from drivers.roles import (
+    BiasReading,
+    BiasSupply,
+    BiasSwitch,
+    Camera,
+    ChargeReadout,
+    ClimateSensor,
+    Gantry,
+    Gripper,
+    LightPulser,
+)
+from station.events import InstrumentState
+from station.profile import Profile
+from station.safety import Interlock, Snapshot
+from vision.camera import CameraModel
+
+
+class RunAbortedError(Exception):
+    """A person stopped the run."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture and where its optical axis met the plane in focus, gantry frame."""
+
+    image: NDArray[np.uint8]
+    x_mm: float
+    y_mm: float
+    at: datetime
+
+    def pose(self) -> dict[str, float]:
+        return {"x_mm": self.x_mm, "y_mm": self.y_mm}
+
+
+@dataclass
+class Line:
+    """Everything a procedure may touch, by role. Procedures know roles, never brands.
+
+    Whoever wants to raise the bias or wait for long does so inside `checkpoint()`.
+    """
+
+    profile: Profile
+    bias: BiasSupply
+    switch: BiasSwitch
+    readout: ChargeReadout
+    light: LightPulser
+    climate: ClimateSensor
+    gantry: Gantry
+    gripper: Gripper
+    camera: Camera
+    clock: Clock
+    interlock: Interlock = field(default_factory=Interlock)
+    abort_reason: str | None = None
+    _safe_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        camera = self.profile.camera
+        self.camera_model = CameraModel(
+            width_px=camera.width_px,
+            height_px=camera.height_px,
+            mm_per_px=camera.mm_per_px,
+            rotation_rad=camera.rotation_rad,
+            k1=camera.k1_per_mm2,
+            mm_per_px_sigma_rel=camera.mm_per_px_sigma_rel,
+        )
+
+    # -- stopping ----------------------------------------------------------------------------
+
+    def abort(self, reason: str) -> None:
+        """Ask the running procedure to stop at its next checkpoint. Thread-safe."""
+        self.abort_reason = reason
+
+    def clear_abort(self) -> None:
+        self.abort_reason = None
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[None]:
+        """Around one step that raises the bias, moves or waits.
+
+        Raises RunAbortedError or InterlockTrippedError when the step may not be done.
+        """
+        if self.abort_reason is not None:
+            raise RunAbortedError(self.abort_reason)
+        with self.interlock.guard():
+            yield
+
+    def wait(self, seconds: float) -> None:
+        """Wait on the line's clock, giving way to aborts and trips every half second."""
+        left = seconds
+        while left > 0:
+            with self.checkpoint():
+                pass
+            step = min(left, 0.5)
+            self.clock.sleep(step)
+            left -= step
+
+    # -- bias --------------------------------------------------------------------------------
+
+    def switch_bias_on(self) -> None:
+        """Program the limits into the supply, then switch its output on at 0 V."""
+        limits = self.profile.bias
+        self.bias.program_limits(
+            max_voltage_v=limits.max_voltage_v, compliance_a=limits.compliance_a
+        )
+        with self.checkpoint():
+            self.switch.connect()
+        with self.checkpoint():
+            self.bias.switch_on()
+
+    def ramp_bias(self, voltage_v: float) -> None:
+        self.bias.ramp_to(
+            voltage_v, rate_v_per_s=self.profile.bias.ramp_v_per_s, checkpoint=self.checkpoint
+        )
+
+    def bias_down(self) -> BiasReading:
+        """Ramp down from whatever the supply says it is at; the reading is taken afterwards."""
+        return self.bias.ramp_down(rate_v_per_s=self.profile.bias.ramp_v_per_s)
+
+    # -- moving and looking ------------------------------------------------------------------
+
+    def move_over(self, x_mm: float, y_mm: float) -> None:
+        """Nozzle over (x, y) at the safe height, approached from below-left: no backlash."""
+        gantry, feed = self.profile.gantry, self.profile.gantry.feed_mm_per_min
+        with self.checkpoint():
+            self.gantry.move_to(z_mm=gantry.safe_z_mm, feed_mm_per_min=feed)
+        if gantry.approach_mm > 0:
+            with self.checkpoint():
+                self.gantry.move_to(
+                    x_mm=max(x_mm - gantry.approach_mm, 0.0),
+                    y_mm=max(y_mm - gantry.approach_mm, 0.0),
+                    feed_mm_per_min=feed,
+                )
+        with self.checkpoint():
+            self.gantry.move_to(x_mm=x_mm, y_mm=y_mm, feed_mm_per_min=feed)
+
+    def lower_to(self, z_mm: float) -> None:
+        with self.checkpoint():
+            self.gantry.move_to(z_mm=z_mm, feed_mm_per_min=self.profile.gantry.feed_mm_per_min)
+
+    def lift(self) -> None:
+        self.lower_to(self.profile.gantry.safe_z_mm)
+
+    def look_at(self, x_mm: float, y_mm: float, *, plane_z_mm: float) -> Look:
+        """A picture taken with the optical axis over (x, y) and `plane_z_mm` in focus."""
+        camera = self.profile.camera
+        self.move_over(x_mm - camera.offset_x_mm, y_mm - camera.offset_y_mm)
+        self.lower_to(plane_z_mm + camera.working_distance_mm)
+        self.wait(camera.settle_s)
+        frame = self.camera.grab(deadline_s=camera.grab_deadline_s)
+        here = self.gantry.position()
+        return Look(
+            frame.image, here.x_mm + camera.offset_x_mm, here.y_mm + camera.offset_y_mm, frame.at
+        )
+
+    def tray_slot(self, slot: int) -> tuple[float, float]:
+        """Centre of a tray slot, gantry frame (mm)."""
+        tray = self.profile.tray
+        row, column = divmod(slot, tray.columns)
+        return (
+            tray.origin_x_mm + column * tray.pitch_mm,
+            tray.origin_y_mm + row * tray.pitch_mm,
+        )
+
+    # -- state -------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Identity of every instrument, for the run's record."""
+        return {
+            role: asdict(identity)
+            for role, identity in (
+                ("bias", self.bias.identity),
+                ("readout", self.readout.identity),
+                ("gantry", self.gantry.identity),
+                ("camera", self.camera.identity),
+            )
+        }
+
+    def calibration(self) -> dict[str, Any]:
+        camera = self.profile.camera
+        return {
+            "camera": camera.model_dump(include=_CAMERA_CALIBRATION),
+            "tray": self.profile.tray.model_dump(),
+            "board": self.profile.board.model_dump(),
+        }
+
+    def observe(self) -> Snapshot:
+        """Read back every instrument once; an instrument that fails is reported as silent."""
+        seen: dict[str, Any] = {}
+        silent: dict[str, str] = {}
+        states: list[InstrumentState] = []
+
+        def look(role: str, name: str, read: Callable[[], InstrumentState]) -> None:
+            try:
+                states.append(read())
+            except InstrumentError as error:
+                silent[role] = str(error)
+                states.append(InstrumentState(role, name, "silent", error.what, healthy=False))
+
+        def bias() -> InstrumentState:
+            reading = self.bias.read()
+            seen["bias_voltage_v"] = reading.voltage_v
+            seen["bias_current_a"] = reading.current_a
+            seen["bias_in_compliance"] = reading.output_on and reading.in_compliance
+            return InstrumentState(
+                "bias",
+                self.bias.identity.model,
+                "on" if reading.output_on else "off",
+                f"{reading.voltage_v:.3f} V   {reading.current_a * 1e6:.2f} µA",
+                healthy=not seen["bias_in_compliance"],
+                trend=reading.voltage_v,
+            )
+
+        def readout() -> InstrumentState:
+            temperatures = self.climate.temperatures_c()
+            seen["temperatures_c"] = temperatures
+            lit = self.light.pulsing()
+            hottest = max(temperatures.values(), default=float("nan"))
+            return InstrumentState(
+                "readout",
+                self.readout.identity.model,
+                "LED on" if lit else "idle",
+                f"board {hottest:.1f} °C",
+                healthy=True,
+                trend=hottest,
+            )
+
+        def gantry() -> InstrumentState:
+            state, at = self.gantry.state(), self.gantry.position()
+            seen["gantry_state"] = state
+            return InstrumentState(
+                "gantry",
+                self.gantry.identity.model,
+                state.lower(),
+                f"X {at.x_mm:.1f}  Y {at.y_mm:.1f}  Z {at.z_mm:.1f}",
+                healthy=not state.startswith("Alarm"),
+                trend=at.x_mm,
+            )
+
+        look("bias", self.bias.identity.model, bias)
+        look("readout", self.readout.identity.model, readout)
+        look("gantry", self.gantry.identity.model, gantry)
+        return Snapshot(
+            at=datetime.now(UTC),
+            monotonic_s=time.monotonic(),
+            states=tuple(states),
+            silent=MappingProxyType(silent),
+            **seen,
+        )
+
+    def make_safe(self) -> tuple[str, ...]:
+        """Light off, bias ramped down and read back, bias switch open. Idempotent, thread-safe.
+
+        Every step is tried whatever happened before it. Returns what could not be verified: an
+        empty tuple means that the line is safe. Vacuum stays as it is: a held tile must not fall.
+        """
+        problems: list[str] = []
+
+        def attempt(what: str, step: Callable[[], object]) -> None:
+            try:
+                step()
+            except InstrumentError as error:
+                problems.append(f"{what}: {error}")
+
+        def bias_down() -> None:
+            reading = self.bias_down()
+            if reading.output_on or abs(reading.voltage_v) > SAFE_VOLTAGE_V:
+                problems.append(
+                    f"bias still reads {reading.voltage_v:.2f} V, output "
+                    f"{'on' if reading.output_on else 'off'}"
+                )
+
+        with self._safe_lock:
+            attempt("light", self.light.pulse_off)
+            attempt("bias", bias_down)
+            attempt("bias switch", self.switch.disconnect)
+        return tuple(problems)
+
+    def halt(self) -> tuple[str, ...]:
+        """Stop the motion at once, then the safe state."""
+        try:
+            self.gantry.stop()
+        except InstrumentError as error:
+            return (f"gantry: {error}", *self.make_safe())
+        return self.make_safe()
+
+
+SAFE_VOLTAGE_V = 0.5
+_CAMERA_CALIBRATION = {
+    "mm_per_px",
+    "mm_per_px_sigma_rel",
+    "rotation_rad",
+    "k1_per_mm2",
+    "offset_x_mm",
+    "offset_y_mm",
+    "working_distance_mm",
+}

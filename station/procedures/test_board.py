@@ -1,0 +1,154 @@
+"""Test a tile module: bias ramp, IV curve, LED run, one charge spectrum per channel."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from analysis.sipm.iv import breakdown_from_iv
+from analysis.sipm.peaks import fit_peaks
+from analysis.sipm.spectrum import Spectrum
+from station.catalogue import BoardShape
+from station.events import Curve, Event, Note, Procedure, Progress, Reading, RefusedError
+from station.line import Line
+from station.recipes import LedTest
+
+CHANNEL_QUANTITIES = ("gain", "pedestal", "noise", "light_yield", "crosstalk", "gain_spread")
+MAX_OVERVOLTAGE_V = 6.0
+LED_RUN_DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True)
+class BoardUnderTest:
+    """A module on the test connector."""
+
+    shape: BoardShape
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Bias for the LED run: nominal breakdown at the board's temperature plus overvoltage."""
+
+    bias_v: float
+    vbd_v: float
+    temperature_c: float
+
+
+def operating_point(recipe: LedTest, temperature_c: float) -> OperatingPoint:
+    """Vbd(T) = Vbd(T0) + slope (T - T0), bias = Vbd(T) + overvoltage, in V."""
+    vbd_v = recipe.vbd_nominal_v + recipe.vbd_slope_v_per_k * (
+        temperature_c - recipe.vbd_reference_c
+    )
+    return OperatingPoint(vbd_v + recipe.overvoltage_v, vbd_v, temperature_c)
+
+
+def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
+    """Ramp the bias, scan the current, take an LED run, ramp down, and fit every channel.
+
+    Yields vbd_iv (V) and the curve "iv" for the board, then for every channel its curve
+    "charge_spectrum" and gain, pedestal, noise, light_yield, crosstalk, gain_spread.
+    """
+    shape = board.shape
+    if line.readout.n_channels < shape.n_channels:
+        raise RefusedError(
+            f"the readout has {line.readout.n_channels} channels, a {shape.name} has "
+            f"{shape.n_channels}"
+        )
+    steps = shape.n_channels + 3
+    temperature_c = _board_temperature(line)
+    point = operating_point(recipe, temperature_c)
+    if recipe.overvoltage_v > MAX_OVERVOLTAGE_V or point.bias_v > line.profile.bias.max_voltage_v:
+        raise RefusedError(
+            f"{point.bias_v:.2f} V ({recipe.overvoltage_v:.1f} V over breakdown) is not allowed"
+        )
+    line.light.pulse_off()
+    line.switch_bias_on()
+    yield Progress(0, steps, "current against bias")
+    yield from _scan_current(line, recipe, point)
+    yield Progress(1, steps, f"ramping to {point.bias_v:.2f} V")
+    line.ramp_bias(point.bias_v)
+    line.wait(recipe.bias_settle_s)
+    at = line.bias.read()
+    if abs(at.voltage_v - point.bias_v) > 0.05:
+        raise RefusedError(f"the bias reads {at.voltage_v:.3f} V instead of {point.bias_v:.3f} V")
+    conditions = {
+        "bias_v": at.voltage_v,
+        "current_a": at.current_a,
+        "temperature_c": temperature_c,
+        "overvoltage_nominal_v": at.voltage_v - point.vbd_v,
+    }
+    yield Note("operating point", conditions)
+    yield Progress(2, steps, f"LED run of {recipe.n_events} events at {at.voltage_v:.2f} V")
+    adc = _led_run(line, recipe)
+    yield Progress(3, steps, "ramping down")
+    line.bias_down()
+    for done, position in enumerate(sorted(shape.positions, key=lambda p: p.channel), start=1):
+        yield from _channel(position.channel, adc[position.channel], conditions)
+        yield Progress(3 + done, steps, f"channel {position.channel} at {position.name}")
+
+
+def _board_temperature(line: Line) -> float:
+    temperatures = [t for t in line.climate.temperatures_c().values() if np.isfinite(t)]
+    if not temperatures:
+        raise RefusedError("no thermometer of the board answers with a temperature")
+    return float(np.median(temperatures))
+
+
+def _scan_current(
+    line: Line, recipe: LedTest, point: OperatingPoint
+) -> Generator[Event, str | UUID | None, None]:
+    stop_v = point.vbd_v + recipe.iv_stop_overvoltage_v
+    n_steps = int((stop_v - recipe.iv_start_v) / recipe.iv_step_v + 1e-9)
+    voltages, currents = [], []
+    for target_v in recipe.iv_start_v + recipe.iv_step_v * np.arange(n_steps + 1):
+        line.ramp_bias(round(float(target_v), 4))
+        line.wait(recipe.iv_settle_s)
+        reading = line.bias.read()
+        if reading.in_compliance:
+            yield Note(f"the supply limits its current at {reading.voltage_v:.2f} V: scan ends")
+            break
+        voltages.append(reading.voltage_v)
+        currents.append(reading.current_a)
+    voltage_v, current_a = np.array(voltages), np.array(currents)
+    yield Curve("iv", voltage_v, current_a, "V", "A", meta={"temperature_c": point.temperature_c})
+    yield Reading.from_estimate(
+        "vbd_iv",
+        breakdown_from_iv(voltage_v, current_a),
+        conditions={"temperature_c": point.temperature_c},
+    )
+
+
+def _led_run(line: Line, recipe: LedTest) -> "np.ndarray[Any, np.dtype[np.int_]]":
+    line.readout.configure(**recipe.readout)
+    line.light.pulse_on()
+    try:
+        return line.readout.take(
+            recipe.n_events, checkpoint=line.checkpoint, deadline_s=LED_RUN_DEADLINE_S
+        ).adc
+    finally:
+        line.light.pulse_off()
+
+
+def _channel(
+    channel: int,
+    adc: "np.ndarray[Any, np.dtype[np.int_]]",
+    conditions: dict[str, float],
+) -> Generator[Event, str | UUID | None, None]:
+    spectrum = Spectrum.from_charges(adc, bin_width=1.0, meta={"channel": channel})
+    fit = fit_peaks(spectrum)
+    yield Curve(
+        "charge_spectrum",
+        spectrum.edges,
+        spectrum.counts,
+        "ADC",
+        "events",
+        channel,
+        model=fit.model,
+        meta={"kind": fit.kind, "reasons": list(fit.reasons)},
+    )
+    for quantity in CHANNEL_QUANTITIES:
+        yield Reading.from_estimate(
+            quantity, getattr(fit, quantity), channel=channel, conditions=conditions
+        )

@@ -1,0 +1,208 @@
+"""The interlock: rules that are watched on a thread of their own, trips that latch.
+
+Safety does not live in procedures. The supervisor reads the line's instruments by itself; when a
+rule is broken, or an instrument stays silent, it latches a trip, brings the line to its safe state
+and keeps it there until a person resets it.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from station.events import InstrumentState, LineState
+from station.profile import SafetySection
+
+
+class InterlockTrippedError(Exception):
+    """The interlock has tripped; nothing may raise the bias or move until a person resets it."""
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A latched trip: which rule, what was seen, and what was seen before it."""
+
+    at: datetime
+    rule: str
+    cause: str
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+class Interlock:
+    """A latch between the supervisor and everything that may raise the bias or move.
+
+    Whoever does one such step does it inside `guard()`: a trip waits for that one step and no
+    further one can begin.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._trip: Trip | None = None
+
+    @property
+    def tripped(self) -> Trip | None:
+        return self._trip
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Hold the latch open for one step. Raises InterlockTrippedError once tripped."""
+        with self._lock:
+            if self._trip is not None:
+                raise InterlockTrippedError(self._trip.cause)
+            yield
+
+    def trip(self, trip: Trip) -> bool:
+        """Latch `trip`; False when an earlier one is latched already (the first cause stays)."""
+        with self._lock:
+            if self._trip is not None:
+                return False
+            self._trip = trip
+            return True
+
+    def release(self) -> None:
+        with self._lock:
+            self._trip = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the supervisor saw in one round; a missing value means the instrument was silent."""
+
+    at: datetime
+    monotonic_s: float
+    bias_voltage_v: float | None = None
+    bias_current_a: float | None = None
+    bias_in_compliance: bool | None = None
+    temperatures_c: Mapping[str, float] = field(default_factory=dict)
+    gantry_state: str | None = None
+    states: tuple[InstrumentState, ...] = ()
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        return {
+            "at": self.at.isoformat(),
+            "bias_voltage_v": self.bias_voltage_v,
+            "bias_current_a": self.bias_current_a,
+            "bias_in_compliance": self.bias_in_compliance,
+            "temperatures_c": dict(self.temperatures_c),
+            "gantry_state": self.gantry_state,
+            "silent": dict(self.silent),
+        }
+
+
+def broken_rule(seen: Snapshot, limits: SafetySection) -> tuple[str, str] | None:
+    """The first rule that `seen` breaks, as (rule, cause in one sentence), or None."""
+    current = seen.bias_current_a
+    if current is not None and abs(current) > limits.max_current_a:
+        return "over-current", (
+            f"bias current {current * 1e6:.1f} µA is above {limits.max_current_a * 1e6:.1f} µA"
+        )
+    if seen.bias_in_compliance:
+        return "over-current", "the bias supply is limiting its current (compliance)"
+    for name, temperature in seen.temperatures_c.items():
+        if not temperature <= limits.max_temperature_c:
+            return "over-temperature", (
+                f"{name} is at {temperature:.1f} °C, above {limits.max_temperature_c:.1f} °C"
+            )
+    if seen.gantry_state is not None and seen.gantry_state.startswith("Alarm"):
+        return "gantry-alarm", f"the gantry is in {seen.gantry_state}"
+    return None
+
+
+class Watched(Protocol):
+    """What the supervisor needs of a line."""
+
+    @property
+    def interlock(self) -> Interlock: ...
+
+    def observe(self) -> Snapshot: ...
+
+    def make_safe(self) -> tuple[str, ...]: ...
+
+
+class Supervisor(threading.Thread):
+    """Watches the line every `limits.poll_s` seconds until `finish()`.
+
+    `on_state` is called with every round's `LineState`, `on_trip` once per trip, both on this
+    thread. A safe state that could not be verified is tried again in every round.
+    """
+
+    def __init__(
+        self,
+        line: Watched,
+        limits: SafetySection,
+        *,
+        on_state: Callable[[LineState], None],
+        on_trip: Callable[[Trip, tuple[str, ...]], None],
+    ) -> None:
+        super().__init__(name="interlock-supervisor", daemon=True)
+        self._line = line
+        self._limits = limits
+        self._on_state = on_state
+        self._on_trip = on_trip
+        self._finish = threading.Event()
+        self._silent_since: dict[str, float] = {}
+        self._history: deque[Mapping[str, Any]] = deque(maxlen=20)
+        self._unsafe: tuple[str, ...] = ()
+        self._last: LineState | None = None
+
+    @property
+    def last_state(self) -> LineState | None:
+        return self._last
+
+    def run(self) -> None:
+        while not self._finish.wait(self._limits.poll_s):
+            self.watch_once()
+
+    def finish(self) -> None:
+        self._finish.set()
+        if self.is_alive():
+            self.join()
+
+    def watch_once(self) -> None:
+        """One round: look, judge, trip when needed, tell."""
+        seen = self._line.observe()
+        self._history.append(seen.as_data())
+        broken = broken_rule(seen, self._limits) or self._too_silent(seen)
+        if broken is not None:
+            self.trip(*broken, at=seen.at)
+        elif self._unsafe:
+            self._unsafe = self._line.make_safe()
+        tripped = self._line.interlock.tripped
+        self._last = LineState(seen.at, seen.states, tripped.cause if tripped else None)
+        self._on_state(self._last)
+
+    def trip(self, rule: str, cause: str, *, at: datetime | None = None) -> None:
+        trip = Trip(at or datetime.now(UTC), rule, cause, tuple(self._history))
+        if self._line.interlock.trip(trip):
+            self._unsafe = self._line.make_safe()
+            self._on_trip(trip, self._unsafe)
+        elif self._unsafe:
+            self._unsafe = self._line.make_safe()
+
+    def reset(self) -> None:
+        """Release the latch. Raises InterlockTrippedError while the cause still stands."""
+        seen = self._line.observe()
+        broken = broken_rule(seen, self._limits)
+        if broken is not None:
+            raise InterlockTrippedError(f"can't reset: {broken[1]}")
+        if seen.silent:
+            raise InterlockTrippedError(f"can't reset: silent: {', '.join(seen.silent)}")
+        problems = self._line.make_safe()
+        if problems:
+            raise InterlockTrippedError(f"can't reset: {'; '.join(problems)}")
+        self._unsafe = ()
+        self._silent_since.clear()
+        self._line.interlock.release()
+
+    def _too_silent(self, seen: Snapshot) -> tuple[str, str] | None:
+        for role in set(self._silent_since) - set(seen.silent):
+            del self._silent_since[role]
+        for role, complaint in seen.silent.items():
+            since = self._silent_since.setdefault(role, seen.monotonic_s)
+            if seen.monotonic_s - since >= self._limits.silent_after_s:
+                return "silent-instrument", f"{role} does not answer: {complaint}"
+        return None

@@ -1,0 +1,309 @@
+"""A session: the line's instruments open, the records open, the interlock watching.
+
+The command line and the desktop both work through this, and nothing else opens an instrument.
+"""
+
+import getpass
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlmodel import func, select
+
+import db
+from db import Store, open_store
+from drivers.clock import Clock, RealClock, ScaledClock
+from drivers.grbl.controller import GrblController
+from drivers.grbl.driver import GrblGantry, GrblVacuumGripper
+from drivers.keithley.driver import Keithley2450
+from drivers.opencv_camera.driver import OpenCvCamera
+from drivers.tileboard_tester.driver import TileboardTester
+from drivers.tileboard_tester.protocol import BoardConstants
+from station.catalogue import Catalogue, load_catalogue
+from station.events import Answer, Ask, Listener, ModuleDone, RefusedError
+from station.line import Line
+from station.profile import Profile
+from station.recipes import Recipes, load_recipes
+from station.recovery import bias_as_found, close_broken_runs, put_back_held_tile, remember
+from station.runner import Crew
+from station.safety import Supervisor, Trip
+from station.settings import load_toml
+from station.shift import Shift
+from station.twin.hands import TwinHands
+from station.twin.process import start_or_adopt
+
+DATABASE = "station.sqlite"
+
+
+class SessionError(Exception):
+    """The station can't start; the message says what happened and what to do."""
+
+
+class Session:
+    """An open line. Made by `open_session`; `close` leaves everything safe."""
+
+    def __init__(
+        self,
+        *,
+        profile: Profile,
+        line: Line,
+        store: Store,
+        crew: Crew,
+        catalogue: Catalogue,
+        recipes: Recipes,
+        operator_name: str,
+        reports: Path,
+        hands: TwinHands | None,
+        listener: Listener,
+        recovery: tuple[str, ...],
+        closing: ExitStack,
+    ) -> None:
+        self.profile = profile
+        self.line = line
+        self.store = store
+        self.crew = crew
+        self.catalogue = catalogue
+        self.operator_name = operator_name
+        self.recovery = recovery
+        self._recipes = recipes
+        self._reports = reports
+        self._hands = hands
+        self._listener = listener
+        self._closing = closing
+        self._working = threading.Lock()
+        self._supervisor = Supervisor(
+            line, profile.safety, on_state=listener, on_trip=self._tripped
+        )
+        self._supervisor.start()
+
+    def run_shift(
+        self, *, boards: int, answer: Answer, label: str | None = None
+    ) -> list[ModuleDone]:
+        """Build `boards` modules; blocks until done. One shift at a time.
+
+        Raises ShiftStoppedError, `db.StoreError`, and SessionError when a shift is running.
+        """
+        if not self._working.acquire(blocking=False):
+            raise SessionError("a shift is running already")
+        try:
+            self.line.clear_abort()
+            shift = Shift(
+                self.line,
+                self.catalogue,
+                self.store,
+                self.crew,
+                self._recipes,
+                reports=self._reports,
+                listener=self._listener,
+                answer=self._with_hands(answer),
+            )
+            return shift.run(boards=boards, label=label)
+        finally:
+            self._working.release()
+
+    def stop(self, reason: str) -> None:
+        """End the run at its next step and bring the line to its safe state. Thread-safe."""
+        self.line.abort(reason)
+        self.line.halt()
+
+    def reset_trip(self, who: str) -> None:
+        """Release a latched trip. Raises InterlockTrippedError while its cause still stands."""
+        if self.line.gantry.state().startswith("Alarm"):
+            self.line.gantry.home()
+        self._supervisor.reset()
+        self._remember("reset", f"interlock reset by {who}", {})
+
+    def close(self) -> tuple[str, ...]:
+        """Stop, verify the safe state, close instruments and records, end our own twin.
+
+        Returns what could not be verified; empty when the line is safe.
+        """
+        self.line.abort("the station is closing")
+        with self._working:
+            self._supervisor.finish()
+            problems = self.line.make_safe()
+            if problems:
+                self._remember("error", "closed without a verified safe state", list(problems))
+            self._closing.close()
+        return problems
+
+    def _with_hands(self, answer: Answer) -> Answer:
+        hands = self._hands
+        if hands is None:
+            return answer
+
+        def with_hands(ask: Ask) -> str:
+            if ask.task is None:
+                return answer(ask)
+            if ask.task.startswith("scan_"):
+                return str(hands.do(ask.task))
+            said = answer(ask)
+            if said == ask.default:
+                hands.do(ask.task)
+            return said
+
+        return with_hands
+
+    def _tripped(self, trip: Trip, unverified: tuple[str, ...]) -> None:
+        self._remember(
+            "trip",
+            f"{trip.rule}: {trip.cause}",
+            {"history": list(trip.history), "unverified": list(unverified)},
+        )
+
+    def _remember(self, kind: str, text: str, data: object) -> None:
+        self.store.record(
+            db.Event(
+                station_id=self.crew.station_id,
+                at=datetime.now(UTC),
+                kind=kind,
+                text=text,
+                data=data if isinstance(data, dict) else {"details": data},
+            )
+        )
+
+
+def open_session(
+    data: Path,
+    *,
+    line_file: Path | None = None,
+    seed: int | None = None,
+    operator: str | None = None,
+    listener: Listener = lambda message: None,
+    shape: str = "D8F",
+    speed: float = 20.0,
+    recipes_file: Path | None = None,
+    catalogue_files: tuple[Path, ...] = (),
+) -> Session:
+    """Open the line of `line_file`, or a twin of our own, and recover from what was left.
+
+    data: folder of the records (database, attachments, reports), made when missing.
+    seed, shape, speed: for our own twin only. Without a line file a twin that a crashed session
+    left behind is taken over, so that its true state is found.
+
+    The bias is read, and brought down if it is on, before anything else is touched.
+    Raises SessionError, TwinError, SettingsError, `db.StoreError` or
+    `drivers.errors.InstrumentError`.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if line_file is None:
+            twin = start_or_adopt(
+                data / "twin",
+                seed=seed,
+                shape=shape,
+                speed=speed,
+                first_serial=_next_serial(data),
+            )
+            stack.callback(twin.end)
+            line_file = twin.line_file
+        profile = load_toml(line_file, Profile)
+        scale = profile.station.time_scale
+        clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
+        bias = Keithley2450.open(profile.bias.address, clock=clock)
+        stack.callback(bias.close)
+        _, bias_story = bias_as_found(bias, ramp_v_per_s=profile.bias.ramp_v_per_s)
+        store = open_store(data / DATABASE, data / "attachments")
+        stack.callback(store.close)
+        operator_name = operator or getpass.getuser()
+        crew = _crew(store, profile, operator_name)
+        recovery = close_broken_runs(store, crew, bias_story)
+        recipes = load_recipes(recipes_file)
+        catalogue = load_catalogue(*catalogue_files)
+        line = _line_on(profile, bias, clock, stack)
+        problems = line.make_safe()
+        if problems:
+            raise SessionError(
+                f"the line can't be brought to its safe state: {'; '.join(problems)}"
+            )
+        try:
+            recovery += put_back_held_tile(line, store, crew)
+        except RefusedError as refusal:
+            remember(store, crew, str(refusal))
+            raise SessionError(f"{refusal}. Take it off by hand, then start again.") from refusal
+        hands = TwinHands(profile.twin.hands) if profile.twin else None
+        if hands is not None:
+            stack.callback(hands.close)
+        return Session(
+            profile=profile,
+            line=line,
+            store=store,
+            crew=crew,
+            catalogue=catalogue,
+            recipes=recipes,
+            operator_name=operator_name,
+            reports=data / "reports",
+            hands=hands,
+            listener=listener,
+            recovery=tuple(recovery),
+            closing=stack.pop_all(),
+        )
+
+
+def _crew(store: Store, profile: Profile, operator_name: str) -> Crew:
+    site = store.ensure_site(db.Site(name=profile.site.name, code=profile.site.code))
+    station = store.ensure_station(db.Station(site_id=site.id, name=profile.station.name))
+    operator = store.ensure_operator(db.Operator(site_id=site.id, name=operator_name))
+    return Crew(site.id, station.id, operator.id, version("tessera-qc"))
+
+
+def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
+    """Open every instrument of a profile; `stack` closes them. The gantry is homed if it must be.
+
+    Raises `drivers.errors.InstrumentError`.
+    """
+    bias = Keithley2450.open(profile.bias.address, clock=clock)
+    stack.callback(bias.close)
+    return _line_on(profile, bias, clock, stack)
+
+
+def _line_on(profile: Profile, bias: Keithley2450, clock: Clock, stack: ExitStack) -> Line:
+    tester = TileboardTester(
+        profile.tester.host,
+        fast_port=profile.tester.fast_port,
+        slow_port=profile.tester.slow_port,
+        data_port=profile.tester.data_port,
+        data_folder=Path(profile.tester.data_folder),
+        board_constants=BoardConstants(n_rocs=profile.tester.n_rocs),
+        clock=clock,
+    )
+    stack.callback(tester.close)
+    controller = GrblController.open(profile.gantry.port, clock=clock)
+    gantry = GrblGantry(controller)
+    stack.callback(gantry.close)
+    if not gantry.is_homed():
+        gantry.home()
+    camera = OpenCvCamera(
+        profile.camera.url,
+        width_px=profile.camera.width_px,
+        height_px=profile.camera.height_px,
+    )
+    stack.callback(camera.close)
+    return Line(
+        profile=profile,
+        bias=bias,
+        switch=tester,
+        readout=tester,
+        light=tester,
+        climate=tester,
+        gantry=gantry,
+        gripper=GrblVacuumGripper(controller),
+        camera=camera,
+        clock=clock,
+    )
+
+
+def _next_serial(data: Path) -> int:
+    """A serial number that no module in the records of `data` has."""
+    if not (data / DATABASE).exists():
+        return 1
+    with (
+        open_store(data / DATABASE, data / "attachments") as store,
+        store.session() as session,
+    ):
+        modules = session.exec(
+            select(func.count()).select_from(db.Part).where(db.Part.kind == "tile_module")
+        ).one()
+    return modules + 1

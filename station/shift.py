@@ -1,0 +1,411 @@
+"""A shift: modules one after the other from scanned label to report.
+
+What is left to do is read from the records and from what the scanner sees, never remembered: a
+shift that was cut off at any instant goes on where the facts end.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import col, select
+
+import db
+from db import Store
+from db.queries import assembly_of, readings_of_part
+from station.catalogue import (
+    BoardShape,
+    Catalogue,
+    Label,
+    LabelError,
+    TileFormat,
+    TilePosition,
+    parse_label,
+)
+from station.events import (
+    Answer,
+    Ask,
+    Listener,
+    ModuleDone,
+    Procedure,
+    RefusedError,
+    RunEnded,
+    ShiftStep,
+)
+from station.limits import Limit
+from station.line import Line
+from station.procedures import (
+    BareTile,
+    BoardInPlace,
+    BoardUnderTest,
+    PlaceTask,
+    SeenSiPM,
+    TileInSlot,
+    inspect_tile,
+    inspection_limits,
+    place_tiles,
+    test_board,
+    wrap_tiles,
+)
+from station.recipes import ModuleRule, Recipe, Recipes
+from station.report import collect, write_report
+from station.runner import Crew, Order, Runner
+from station.tray import TrayMapError, parse_tray_map
+
+DONE, REPLACED, STOP = "Done", "Replaced", "Stop"
+TILE_ACCEPTED = ("pass", "flag")
+SPARES_PER_SLOT = 3
+
+
+class ShiftStoppedError(Exception):
+    """The shift can't go on; the reason says why and the line is safe."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """The module being built: its part, its board's part, its shape."""
+
+    part: db.Part
+    board: db.Part
+    label: Label
+    shape: BoardShape
+
+
+class Shift:
+    """Builds, tests and reports modules. One at a time, in the calling thread."""
+
+    def __init__(
+        self,
+        line: Line,
+        catalogue: Catalogue,
+        store: Store,
+        crew: Crew,
+        recipes: Recipes,
+        *,
+        reports: Path,
+        listener: Listener,
+        answer: Answer,
+    ) -> None:
+        self._line = line
+        self._catalogue = catalogue
+        self._store = store
+        self._crew = crew
+        self._recipes = recipes
+        self._reports = reports
+        self._tell = listener
+        self._answer = answer
+        self._runner = Runner(line, store, crew, listener=listener, answer=answer)
+        self._step: Callable[[str, str], None] = lambda step, text: None
+        self._tray: dict[int, Label] = {}
+
+    def run(self, *, boards: int, label: str | None = None) -> list[ModuleDone]:
+        """Build `boards` modules; `label` is the module that was scanned by hand, if one was.
+
+        Raises ShiftStoppedError when the shift can't go on, `db.StoreError` when records can't be
+        kept.
+        """
+        done = []
+        try:
+            for number in range(1, boards + 1):
+                module = self._load(number, boards, label if number == 1 else None)
+                done.append(self._build(module))
+                if number < boards:
+                    self._ask(f"Take {module.label.text} out of the fixture.", task="unload")
+        except (RefusedError, LabelError, TrayMapError) as error:
+            raise ShiftStoppedError(str(error)) from error
+        return done
+
+    # -- the stations of one module ----------------------------------------------------------
+
+    def _load(self, number: int, boards: int, expected: str | None) -> Module:
+        board_text = self._scan("scan_board", "Scan the tileboard.")
+        if not board_text:
+            self._ask("Put the next tileboard and its tray of bare tiles in place.", task="load")
+            board_text = self._scan("scan_board", "Scan the tileboard.")
+        board_label = parse_label(board_text)
+        label = parse_label(self._scan("scan_module", "Scan the label of the tile module."))
+        if expected is not None and parse_label(expected).text != label.text:
+            raise RefusedError(f"{expected} was scanned, but {label.text} is in the fixture")
+        shape = self._catalogue.shape_of(label)
+        if self._catalogue.shape_of(board_label) != shape:
+            raise RefusedError(
+                f"board {board_label.text} is a {board_label.shape_name}, module {label.text} "
+                f"wants a {shape.name}"
+            )
+
+        def tell(step: str, text: str) -> None:
+            self._tell(ShiftStep(label.text, step, text, shape.name, number, boards))
+
+        self._step = tell
+        tell("load", f"{label.text} is in the fixture")
+        return Module(self._part(label), self._part(board_label), label, shape)
+
+    def _build(self, module: Module) -> ModuleDone:
+        if not self._is_tested(module):
+            if self._unplaced(module):
+                bare = self._inspect(module)
+                self._wrap(module, bare)
+                self._place(module)
+            self._test(module)
+        self._step("report", f"writing the report of {module.label.text}")
+        files = write_report(self._store, self._catalogue, module.label.text, self._reports)
+        report = collect(self._store, self._catalogue, module.label.text)
+        done = ModuleDone(
+            module.label.text,
+            report.verdict or "unknown",
+            report.reasons,
+            str(files.html),
+            str(files.pdf),
+        )
+        self._tell(done)
+        return done
+
+    def _inspect(self, module: Module) -> dict[int, BareTile]:
+        """Inspect every bare tile of the tray; slot -> tile that may be used."""
+        accepted: dict[int, BareTile] = {}
+        tray = self._scan_tray()
+        self._step("inspect", f"inspecting {len(tray)} tiles")
+        for position in module.shape.positions:
+            slot = position.index
+            for _ in range(SPARES_PER_SLOT):
+                if slot not in tray or tray[slot].kind != "tile":
+                    break
+                label = tray[slot]
+                tile_format = self._format_for(position, label)
+                part = self._part(label)
+                verdict, reasons = self._tile_verdict(part, tile_format, position)
+                if verdict in TILE_ACCEPTED:
+                    accepted[slot] = BareTile(part.id, label)
+                    break
+                self._ask(
+                    f"Tile {label.text} in slot {slot}: {verdict}, {reasons[0]}. Set it aside and "
+                    f"put another one of size {tile_format.code} in slot {slot}.",
+                    done=REPLACED,
+                    task=f"replace:{slot}",
+                )
+                tray = self._scan_tray()
+            else:
+                raise RefusedError(f"no good tile for slot {slot} in {SPARES_PER_SLOT} tries")
+        return accepted
+
+    def _tile_verdict(
+        self, part: db.Part, tile_format: TileFormat, position: TilePosition
+    ) -> tuple[str, Sequence[str]]:
+        known = self._last_run(part.id, "inspect_tile")
+        if known is not None:
+            return known.verdict, known.reasons
+        recipe = self._recipes.inspect_tile
+        ended = self._run(
+            "inspect_tile",
+            inspect_tile(
+                self._line,
+                TileInSlot(position.index, tile_format, position.rotation_rad),
+                recipe,
+            ),
+            part,
+            recipe,
+            limits=inspection_limits(tile_format, recipe),
+        )
+        return ended.verdict, ended.reasons
+
+    def _wrap(self, module: Module, bare: Mapping[int, BareTile]) -> None:
+        tray = self._scan_tray()
+        known = dict(bare)
+        if any(label.kind == "wrapped_tile" for label in tray.values()):
+            for slot, text in self._noted(module, "wrapping", "slots").items():
+                if int(slot) in tray and tray[int(slot)].kind == "wrapped_tile":
+                    known[int(slot)] = BareTile(self._part(parse_label(text)).id, parse_label(text))
+        missing = {
+            slot: tile
+            for slot, tile in known.items()
+            if self._store.current_assembly(tile.part_id) is None
+        }
+        if not missing:
+            return
+        self._step("wrap", f"wrapping {len(missing)} tiles")
+        self._done(
+            self._run("wrap_tiles", wrap_tiles(missing), module.part, self._recipes.wrap_tiles)
+        )
+
+    def _place(self, module: Module) -> None:
+        self._scan_tray()
+        tasks = [self._place_task(module, position) for position in self._unplaced(module)]
+        self._step("place", f"placing {len(tasks)} tiles")
+        recipe = self._recipes.place_tiles
+        board = self._store.current_assembly(module.board.id)
+        self._done(
+            self._run(
+                "place_tiles",
+                place_tiles(
+                    self._line,
+                    BoardInPlace(module.shape, module.board.id if board is None else None),
+                    tasks,
+                    recipe,
+                ),
+                module.part,
+                recipe,
+                limits=recipe.limits,
+            )
+        )
+
+    def _test(self, module: Module) -> None:
+        self._step("test", f"testing {module.shape.n_channels} channels")
+        recipe = self._recipes.test_board
+        self._done(
+            self._run(
+                "test_board",
+                test_board(self._line, BoardUnderTest(module.shape), recipe),
+                module.part,
+                recipe,
+                limits=recipe.limits,
+                rule=recipe.module,
+            )
+        )
+
+    # -- what the records say ----------------------------------------------------------------
+
+    def _is_tested(self, module: Module) -> bool:
+        last = self._last_run(module.part.id, "test_board")
+        return last is not None and last.ending == "done" and not self._unplaced(module)
+
+    def _unplaced(self, module: Module) -> list[TilePosition]:
+        taken = set(assembly_of(self._store, module.label.text)["position"])
+        return [p for p in module.shape.positions if p.name not in taken]
+
+    def _place_task(self, module: Module, position: TilePosition) -> PlaceTask:
+        tray = self._tray
+        noted = self._noted_placing(module, position)
+        if position.index in tray:
+            label = tray[position.index]
+        elif noted is not None:
+            label = parse_label(str(noted["label"]))
+        else:
+            raise RefusedError(f"slot {position.index} is empty and {position.name} is not placed")
+        tile_format = self._format_for(position, label)
+        part = self._part(label)
+        dimple, sigma = self._dimple(part, tile_format)
+        seen = None
+        if noted is not None and noted["label"] == label.text:
+            seen = SeenSiPM(**noted["sipm"])
+        return PlaceTask(
+            position, position.index, part.id, label.text, tile_format, dimple, sigma, seen
+        )
+
+    def _dimple(
+        self, wrapped: db.Part, tile_format: TileFormat
+    ) -> tuple[tuple[float, float], float]:
+        """Dimple (mm, tile frame) as seen when the tile was bare, and its error."""
+        with self._store.session() as session:
+            bare = session.exec(
+                select(db.Part)
+                .join(db.Assembly, col(db.Assembly.child_id) == col(db.Part.id))
+                .where(db.Assembly.parent_id == wrapped.id)
+            ).first()
+        if bare is None or bare.label is None:
+            raise RefusedError(f"no record says which bare tile is in {wrapped.label}")
+        seen = readings_of_part(self._store, bare.label)
+        values = []
+        for quantity in ("dimple_x", "dimple_y"):
+            rows = seen[(seen["quantity"] == quantity) & seen["value"].notna()]
+            if rows.empty:
+                raise RefusedError(f"{bare.label}: its {quantity} was never measured")
+            values.append((float(rows.iloc[-1]["value"]), float(rows.iloc[-1]["sigma"])))
+        return (values[0][0], values[1][0]), max(values[0][1], values[1][1])
+
+    def _last_run(self, part_id: UUID, procedure: str) -> db.RunEnd | None:
+        """How the newest run that was done ended; None when none was."""
+        with self._store.session() as session:
+            return session.exec(
+                select(db.RunEnd)
+                .join(db.Run, col(db.Run.id) == col(db.RunEnd.run_id))
+                .where(
+                    db.Run.part_id == part_id,
+                    db.Run.procedure == procedure,
+                    db.RunEnd.ending == "done",
+                )
+                .order_by(col(db.Run.started_at).desc())
+            ).first()
+
+    def _notes(self, module: Module, text: str) -> list[db.Event]:
+        """Notes of the module's runs with this text, newest first."""
+        with self._store.session() as session:
+            return list(
+                session.exec(
+                    select(db.Event)
+                    .join(db.Run, col(db.Run.id) == col(db.Event.run_id))
+                    .where(db.Run.part_id == module.part.id, db.Event.text == text)
+                    .order_by(col(db.Event.at).desc())
+                )
+            )
+
+    def _noted(self, module: Module, text: str, key: str) -> dict[str, str]:
+        notes = self._notes(module, text)
+        return dict(notes[0].data[key]) if notes else {}
+
+    def _noted_placing(self, module: Module, position: TilePosition) -> dict[str, Any] | None:
+        for note in self._notes(module, "placing"):
+            if note.data["position"] == position.name:
+                return dict(note.data)
+        return None
+
+    # -- people and parts --------------------------------------------------------------------
+
+    def _part(self, label: Label) -> db.Part:
+        return self._store.ensure_part(
+            db.Part(
+                kind=label.kind,
+                label=label.text,
+                subtype=label.subtype,
+                site_id=self._crew.site_id,
+            )
+        )
+
+    def _format_for(self, position: TilePosition, label: Label) -> TileFormat:
+        tile_format = self._catalogue.format_of(label)
+        if tile_format.code != position.format_code:
+            raise RefusedError(
+                f"slot {position.index} holds {label.text} of size {tile_format.code}; "
+                f"{position.name} needs size {position.format_code}"
+            )
+        return tile_format
+
+    def _scan(self, task: str, question: str) -> str:
+        return self._answer(Ask(question, (), "", task=task)).strip()
+
+    def _scan_tray(self) -> dict[int, Label]:
+        text = self._scan("scan_tray", "Scan the tray.")
+        self._tray = {slot: parse_label(label) for slot, label in parse_tray_map(text).items()}
+        return self._tray
+
+    def _ask(self, question: str, *, task: str, done: str = DONE) -> None:
+        if self._answer(Ask(question, (done, STOP), done, task=task)) != done:
+            raise ShiftStoppedError(f"stopped by the operator at: {question}")
+
+    def _run(
+        self,
+        procedure: str,
+        steps: Procedure,
+        part: db.Part,
+        recipe: Recipe,
+        *,
+        limits: Mapping[str, Limit] | None = None,
+        rule: ModuleRule | None = None,
+    ) -> RunEnded:
+        kept = self._store.ensure_recipe(
+            db.Recipe(
+                name=procedure,
+                version=recipe.version,
+                sha256=recipe.content_sha256(),
+                content=recipe.model_dump(mode="json"),
+            )
+        )
+        ended = self._runner.run(Order(procedure, steps, part, kept.id, limits or {}, rule))
+        if ended.ending in ("aborted", "tripped", "lost_instrument"):
+            raise ShiftStoppedError("; ".join(ended.reasons))
+        return ended
+
+    def _done(self, ended: RunEnded) -> None:
+        if ended.ending != "done":
+            raise ShiftStoppedError("; ".join(ended.reasons))

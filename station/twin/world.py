@@ -1,0 +1,488 @@
+"""The world of the twin: where everything truly is, and what the instruments see of it.
+
+Every method may be called from any simulator's thread.
+"""
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.sipm.simulate import current_a, gain, simulate_charges
+from drivers.clock import Clock
+from station.catalogue import BoardShape, Catalogue
+from station.events import RefusedError
+from station.profile import Profile
+from station.tray import format_tray_map
+from station.twin.truth import (
+    BoardTruth,
+    ChannelTruth,
+    TileTruth,
+    as_data,
+    good_again,
+    make_board,
+    make_tray,
+)
+from vision.camera import CameraModel
+from vision.render import (
+    Background,
+    BareTileItem,
+    BoardItem,
+    FiducialItem,
+    Item,
+    Light,
+    Pose,
+    Scene,
+    SiPMItem,
+    WrappedTileItem,
+    corners_tuple,
+    expose,
+    render_clean,
+)
+
+BACKLASH_MM = (0.04, 0.03, 0.01)
+SLOT_CLEARANCE_MM = 0.3
+SLOT_TURN_SD_RAD = 0.0008
+SLIP_SD_MM = 0.006
+CONTACT_MM = (-0.5, 0.4)
+"""The sprung nozzle holds a tile when its tip is this far from the tile's top."""
+LIGHT_WITHOUT_TILE = 0.25
+AMBIENT_C = 23.0
+LEAK_A_PER_V = 2.0e-10
+PSF_SIGMA_PX = 0.9
+
+
+@dataclass(frozen=True)
+class TileSomewhere:
+    """A tile with the true place of its frame in the gantry frame and the height of its top."""
+
+    tile: TileTruth
+    wrapped: bool
+    x_mm: float
+    y_mm: float
+    rotation_rad: float
+    top_z_mm: float
+
+
+class World:
+    """State of the line behind the instruments. `seed` fixes every tile, board and error."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        catalogue: Catalogue,
+        clock: Clock,
+        *,
+        seed: int,
+        shape_name: str,
+        first_serial: int = 1,
+    ) -> None:
+        if shape_name not in catalogue.board_shapes:
+            raise RefusedError(f"the catalogue has no board shape {shape_name!r}")
+        self._profile = profile
+        self._catalogue = catalogue
+        self._clock = clock
+        self._seed = seed
+        self._shape = catalogue.board_shapes[shape_name]
+        self._serial = first_serial - 1
+        self._boards_loaded = 0
+        self._lock = threading.RLock()
+        self._noise = np.random.default_rng([seed, 1])
+        self._events = np.random.default_rng([seed, 2])
+        self._handling = np.random.default_rng([seed, 3])
+        self._board: BoardTruth | None = None
+        self._tray: dict[int, TileSomewhere] = {}
+        self._placed: list[TileSomewhere] = []
+        self._held: tuple[TileSomewhere, float, float] | None = None
+        self._vacuum = False
+        self._spares = 0
+        self._retired: list[TileTruth] = []
+        self._head = [0.0, 0.0, 0.0]
+        self._clean: tuple[Any, NDArray[np.float32]] | None = None
+        self._led_run: dict[str, Any] = {}
+        self.lid_closed = True
+        self.extra_heat_k = 0.0
+        self.lamp = 1.0
+
+    # -- hands -------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Put the next board in its fixture and a tray of bare tiles for it in place."""
+        with self._lock:
+            if self._board is not None:
+                raise RefusedError("there is a board in the fixture already")
+            self._serial += 1
+            self._boards_loaded += 1
+            rng = np.random.default_rng([self._seed, 4, self._boards_loaded])
+            self._board = make_board(rng, self._shape, self._serial)
+            tray = make_tray(rng, self._catalogue, self._shape, self._serial * 200)
+            self._spares = self._serial * 200 + 150
+            self._tray = {slot: self._in_slot(slot, tile, rng) for slot, tile in tray.items()}
+            self._placed = []
+
+    def unload(self) -> None:
+        with self._lock:
+            self._board = None
+            self._tray = {}
+            self._placed = []
+
+    def wrap(self) -> None:
+        """Wrap every bare tile of the tray and put it back where it was."""
+        with self._lock:
+            self._tray = {
+                slot: replace(there, wrapped=True, top_z_mm=there.top_z_mm + 2 * there.tile.foil_mm)
+                if not there.wrapped
+                else there
+                for slot, there in self._tray.items()
+            }
+
+    def swap(self, slot: int) -> None:
+        """Take the tile out of a slot and put a good one of the same format there."""
+        with self._lock:
+            if slot not in self._tray:
+                raise RefusedError(f"there is no tile in slot {slot}")
+            tile_format = self._catalogue.tile_formats[self._tray[slot].tile.format_code]
+            self._retired.append(self._tray[slot].tile)
+            tile = good_again(self._handling, tile_format, self._spares)
+            self._spares += 1
+            self._tray[slot] = self._in_slot(slot, tile, self._handling)
+
+    def scan_board(self) -> str:
+        """Label of the board in the fixture; empty when there is none."""
+        with self._lock:
+            return self._board.board_label if self._board else ""
+
+    def scan_module(self) -> str:
+        with self._lock:
+            return self._board.module_label if self._board else ""
+
+    def scan_tray(self) -> str:
+        with self._lock:
+            return format_tray_map(
+                {
+                    slot: there.tile.wrapped_label if there.wrapped else there.tile.bare_label
+                    for slot, there in self._tray.items()
+                }
+            )
+
+    # -- gantry and gripper ------------------------------------------------------------------
+
+    def move_head(self, commanded_mm: tuple[float, float, float]) -> None:
+        """The drives turned to `commanded_mm`; the head follows with the play of its screws."""
+        with self._lock:
+            for axis, (at, play) in enumerate(zip(commanded_mm, BACKLASH_MM, strict=True)):
+                low, high = at - play / 2, at + play / 2
+                self._head[axis] = min(max(self._head[axis], low), high)
+
+    def head_mm(self) -> tuple[float, float, float]:
+        with self._lock:
+            return (self._head[0], self._head[1], self._head[2])
+
+    def set_vacuum(self, output: str, switched_on: Any) -> None:
+        """Vacuum valve ("flood") switched; a tile under the nozzle is held or let go."""
+        if output != "flood":
+            return
+        with self._lock:
+            self._vacuum = bool(switched_on)
+            if self._vacuum:
+                self._try_to_hold()
+            elif self._held is not None:
+                self._let_go()
+
+    def vacuum_switch(self) -> bool:
+        """What the vacuum switch says: the nozzle is closed by something."""
+        with self._lock:
+            if self._vacuum and self._held is None:
+                self._try_to_hold()
+            return self._vacuum and self._held is not None
+
+    def _try_to_hold(self) -> None:
+        x, y, z = self._head
+        for tiles in (self._tray, dict(enumerate(self._placed))):
+            for key, there in tiles.items():
+                if CONTACT_MM[0] <= z - there.top_z_mm <= CONTACT_MM[1] and _covers(there, x, y):
+                    slip = self._handling.normal(0, SLIP_SD_MM, 2)
+                    self._held = (
+                        there,
+                        there.x_mm - x + float(slip[0]),
+                        there.y_mm - y + float(slip[1]),
+                    )
+                    if tiles is self._tray:
+                        del self._tray[key]
+                    else:
+                        del self._placed[key]
+                    return
+
+    def _let_go(self) -> None:
+        assert self._held is not None
+        there, dx, dy = self._held
+        self._held = None
+        x, y, z = self._head
+        slot = self._slot_under(x + dx, y + dy)
+        thickness = self._thickness(there)
+        if slot is not None and z - thickness <= self._profile.tray.surface_z_mm + 2:
+            surface = self._profile.tray.surface_z_mm
+            self._tray[slot] = replace(
+                there, x_mm=x + dx, y_mm=y + dy, top_z_mm=surface + thickness
+            )
+        else:
+            surface = self._profile.board.surface_z_mm
+            self._placed.append(
+                replace(there, x_mm=x + dx, y_mm=y + dy, top_z_mm=surface + thickness)
+            )
+
+    def _thickness(self, there: TileSomewhere) -> float:
+        bare = self._catalogue.tile_formats[there.tile.format_code].thickness_mm
+        return bare + (2 * there.tile.foil_mm if there.wrapped else 0.0)
+
+    def _slot_xy(self, slot: int) -> tuple[float, float]:
+        tray = self._profile.tray
+        row, column = divmod(slot, tray.columns)
+        return (
+            tray.origin_x_mm + column * tray.pitch_mm,
+            tray.origin_y_mm + row * tray.pitch_mm,
+        )
+
+    def _slot_under(self, x: float, y: float) -> int | None:
+        for slot in range(self._shape.n_channels):
+            sx, sy = self._slot_xy(slot)
+            half = self._profile.tray.pitch_mm / 2
+            if abs(x - sx) < half and abs(y - sy) < half and slot not in self._tray:
+                return slot
+        return None
+
+    def _in_slot(self, slot: int, tile: TileTruth, rng: np.random.Generator) -> TileSomewhere:
+        x, y = self._slot_xy(slot)
+        turn = float(np.clip(rng.normal(0, SLOT_TURN_SD_RAD), -0.002, 0.002))
+        return TileSomewhere(
+            tile,
+            False,
+            x + float(rng.uniform(-SLOT_CLEARANCE_MM, SLOT_CLEARANCE_MM)),
+            y + float(rng.uniform(-SLOT_CLEARANCE_MM, SLOT_CLEARANCE_MM)),
+            self._shape.positions[slot].rotation_rad + turn,
+            self._profile.tray.surface_z_mm
+            + self._catalogue.tile_formats[tile.format_code].thickness_mm,
+        )
+
+    # -- camera ------------------------------------------------------------------------------
+
+    def frame(self) -> NDArray[np.uint8]:
+        """What the camera sees now: uint8 (h, w)."""
+        with self._lock:
+            scene, camera = self._scene()
+            key = (scene, camera)
+            if self._clean is None or self._clean[0] != key:
+                self._clean = (key, render_clean(scene, camera))
+            return expose(self._clean[1], self._noise, sensor=scene.sensor)
+
+    def _scene(self) -> tuple[Scene, CameraModel]:
+        camera = self._profile.camera
+        axis = (self._head[0] + camera.offset_x_mm, self._head[1] + camera.offset_y_mm)
+        z = self._head[2]
+        model = CameraModel(
+            width_px=camera.width_px,
+            height_px=camera.height_px,
+            mm_per_px=camera.mm_per_px,
+            rotation_rad=camera.rotation_rad,
+            k1=camera.k1_per_mm2,
+        )
+        reach = 0.6 * math.hypot(camera.width_px, camera.height_px) * camera.mm_per_px + 45
+        wd = camera.working_distance_mm
+        items: list[Item] = []
+        board, place = self._board, self._profile.board
+        on_board = (
+            board is not None
+            and abs(axis[0] - place.origin_x_mm) < 400
+            and abs(axis[1] - place.origin_y_mm) < 500
+            and axis[0] > self._tray_end_mm()
+        )
+        if on_board and board is not None:
+            items += self._board_items(board, axis, wd / max(z - place.surface_z_mm, 1.0), reach)
+        for there in (*self._tray.values(), *self._placed):
+            if math.hypot(there.x_mm - axis[0], there.y_mm - axis[1]) < reach:
+                items.append(_tile_item(there, axis, wd / max(z - there.top_z_mm, 1.0)))
+        scene = Scene(
+            background=Background(
+                kind="plate" if on_board else "tray",
+                origin_mm=(-axis[0], -axis[1]),
+                seed=self._seed,
+            ),
+            items=tuple(items),
+            light=replace(_LIGHT, level=self.lamp),
+            psf_sigma_px=PSF_SIGMA_PX,
+        )
+        return scene, model
+
+    def _tray_end_mm(self) -> float:
+        tray = self._profile.tray
+        return tray.origin_x_mm + (tray.columns - 0.5) * tray.pitch_mm
+
+    def _board_items(
+        self, board: BoardTruth, axis: tuple[float, float], scale: float, reach: float
+    ) -> list[Item]:
+        place = self._board_place(board)
+        items: list[Item] = [
+            BoardItem(
+                tuple((float(x) * scale, float(y) * scale) for x, y in self._shape.outline_mm),
+                Pose((place[0] - axis[0]) * scale, (place[1] - axis[1]) * scale, place[2]),
+                seed=self._seed,
+            )
+        ]
+        size = math.sqrt(self._shape.sipm_area_mm2)
+        for fiducial in self._shape.fiducials:
+            x, y = _to_gantry(place, fiducial.x_mm, fiducial.y_mm)
+            if math.hypot(x - axis[0], y - axis[1]) < reach:
+                items.append(
+                    FiducialItem(
+                        fiducial.diameter_mm * scale, (x - axis[0]) * scale, (y - axis[1]) * scale
+                    )
+                )
+        for channel in board.channels:
+            x, y = _to_gantry(place, *channel.sipm_mm)
+            if math.hypot(x - axis[0], y - axis[1]) < reach:
+                items.append(
+                    SiPMItem(
+                        size * scale,
+                        Pose((x - axis[0]) * scale, (y - axis[1]) * scale, place[2]),
+                    )
+                )
+        return items
+
+    def _board_place(self, board: BoardTruth) -> tuple[float, float, float]:
+        place = self._profile.board
+        return (
+            place.origin_x_mm + board.offset_mm[0],
+            place.origin_y_mm + board.offset_mm[1],
+            board.rotation_rad,
+        )
+
+    # -- bias and readout --------------------------------------------------------------------
+
+    def temperature_c(self) -> float:
+        """Temperature of the board: the room with its slow swing."""
+        swing = 0.4 * math.sin(2 * math.pi * self._clock.now_s() / 3600)
+        return AMBIENT_C + swing + self.extra_heat_k
+
+    def load_current_a(self, voltage_v: float) -> float:
+        """Current of all SiPMs of the board at a voltage; below zero volts they conduct."""
+        with self._lock:
+            if self._board is None:
+                return LEAK_A_PER_V * voltage_v
+            if voltage_v <= 0:
+                return 1e-3 * voltage_v
+            temperature = self.temperature_c()
+            return LEAK_A_PER_V * voltage_v + float(
+                sum(current_a(c.sipm, voltage_v, temperature) for c in self._board.channels)
+            )
+
+    def charges(
+        self, n_events: int, *, bias_v: float, lit: bool, n_channels: int
+    ) -> NDArray[np.float64]:
+        """ADC values (n_channels, n_events) of one run, neither rounded nor clipped."""
+        with self._lock:
+            rng = np.random.default_rng([self._seed, 5, int(self._events.integers(2**31))])
+            adc = rng.normal(95.0, 1.5, (n_channels, n_events))
+            if self._board is None:
+                return adc
+            temperature = self.temperature_c()
+            self._led_run = {
+                "bias_v": bias_v,
+                "temperature_c": temperature,
+                "gain": {
+                    c.channel: gain(c.sipm, bias_v, temperature) for c in self._board.channels
+                },
+            }
+            for channel in self._board.channels:
+                adc[channel.channel] = simulate_charges(
+                    rng,
+                    channel.sipm,
+                    bias_v=0.0 if channel.defect == "dead" else bias_v,
+                    temperature_c=temperature,
+                    mean_photons=self._photons(channel) if lit else 0.0,
+                    n_events=n_events,
+                    pedestal_adc=channel.pedestal_adc,
+                    noise_adc=channel.noise_adc,
+                )
+            return adc
+
+    def _photons(self, channel: ChannelTruth) -> float:
+        assert self._board is not None
+        x, y = _to_gantry(self._board_place(self._board), *channel.sipm_mm)
+        covered = any(_covers(there, x, y) for there in self._placed)
+        return channel.mean_photons * (1.0 if covered else LIGHT_WITHOUT_TILE)
+
+    # -- truth, for tests --------------------------------------------------------------------
+
+    def truth(self) -> dict[str, Any]:
+        """Everything that is true now, as plain data; gains (ADC/p.e.) are those of the last run
+        of the readout, at its bias and temperature."""
+        with self._lock:
+            return {
+                "board": as_data(self._board) if self._board else None,
+                "led_run": self._led_run,
+                "tray": {slot: as_data(there.tile) for slot, there in self._tray.items()},
+                "retired": [as_data(tile) for tile in self._retired],
+                "placed": self._placed_truth(),
+                "placed_tiles": [as_data(there.tile) for there in self._placed],
+                "held": as_data(self._held[0].tile) if self._held else None,
+            }
+
+    def _placed_truth(self) -> dict[str, Mapping[str, float]]:
+        """Label -> true dimple minus SiPM, along the board's axes (mm)."""
+        if self._board is None:
+            return {}
+        place = self._board_place(self._board)
+        offsets: dict[str, Mapping[str, float]] = {}
+        for there in self._placed:
+            dimple = _to_gantry((there.x_mm, there.y_mm, there.rotation_rad), *there.tile.dimple_mm)
+            sipms = [_to_gantry(place, *c.sipm_mm) for c in self._board.channels]
+            nearest = min(sipms, key=lambda s: math.dist(s, dimple))
+            dx, dy = dimple[0] - nearest[0], dimple[1] - nearest[1]
+            c, s = math.cos(place[2]), math.sin(place[2])
+            offsets[there.tile.wrapped_label] = {
+                "x_mm": c * dx + s * dy,
+                "y_mm": -s * dx + c * dy,
+            }
+        return offsets
+
+    @property
+    def shape(self) -> BoardShape:
+        return self._shape
+
+
+def _to_gantry(place: tuple[float, float, float], x: float, y: float) -> tuple[float, float]:
+    c, s = math.cos(place[2]), math.sin(place[2])
+    return place[0] + c * x - s * y, place[1] + s * x + c * y
+
+
+def _covers(there: TileSomewhere, x: float, y: float) -> bool:
+    """Whether the point lies well inside the tile."""
+    c, s = math.cos(-there.rotation_rad), math.sin(-there.rotation_rad)
+    dx, dy = x - there.x_mm, y - there.y_mm
+    u, v = c * dx - s * dy, s * dx + c * dy
+    half_width = min(there.tile.inner_width_mm, there.tile.outer_width_mm) / 2
+    return abs(u) < half_width and abs(v) < there.tile.height_mm / 2
+
+
+def _tile_item(there: TileSomewhere, axis: tuple[float, float], scale: float) -> Item:
+    pose = Pose((there.x_mm - axis[0]) * scale, (there.y_mm - axis[1]) * scale, there.rotation_rad)
+    tile = there.tile
+    if there.wrapped:
+        return WrappedTileItem(
+            corners_tuple(tile.wrapped_corners_mm() * scale), pose, seed=tile.seed
+        )
+    return BareTileItem(
+        corners_tuple(tile.corners_mm() * scale),
+        pose,
+        dimple_mm=(tile.dimple_mm[0] * scale, tile.dimple_mm[1] * scale),
+        dimple_diameter_mm=6.2 * scale,
+        chips=tile.chips,
+        seed=tile.seed,
+    )
+
+
+_LIGHT = Light()

@@ -1,0 +1,253 @@
+"""Whatever ends a procedure: the bias is down and read back, the run closed with its reason."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlmodel import func, select
+
+import db
+from db import Store, StoreError
+from station.events import (
+    Ask,
+    Finding,
+    Happened,
+    Message,
+    Note,
+    Procedure,
+    Progress,
+    Reading,
+    RefusedError,
+    RunEnded,
+)
+from station.limits import Limit
+from station.line import Line
+from station.recipes import ModuleRule
+from station.runner import Crew, Order, Runner, Tally
+from station.safety import Trip
+from station.twin.server import Twin
+
+
+@dataclass
+class Desk:
+    """A runner with its store and everything it told."""
+
+    runner: Runner
+    store: Store
+    part: db.Part
+    recipe: db.Recipe
+    told: list[Message] = field(default_factory=list)
+
+    def run(
+        self,
+        steps: Procedure,
+        limits: dict[str, Limit] | None = None,
+        rule: ModuleRule | None = None,
+    ) -> RunEnded:
+        return self.runner.run(
+            Order("test_board", steps, self.part, self.recipe.id, limits or {}, rule)
+        )
+
+    def end(self, ended: RunEnded) -> db.RunEnd:
+        with self.store.session() as session:
+            return session.exec(select(db.RunEnd).where(db.RunEnd.run_id == ended.run_id)).one()
+
+
+@pytest.fixture
+def desk(line: Line, store: Store, crew: Crew, module: db.Part) -> Desk:
+    recipe = store.ensure_recipe(
+        db.Recipe(name="test_board", version="1", sha256="0" * 64, content={})
+    )
+    told: list[Message] = []
+    runner = Runner(line, store, crew, listener=told.append, answer=lambda ask: ask.default)
+    return Desk(runner, store, module, recipe, told)
+
+
+@pytest.fixture
+def biased(line: Line, twin: Twin) -> Callable[[Callable[[], Procedure]], Procedure]:
+    """A procedure that ramps the bias up before it does its own steps."""
+
+    def make(then: Callable[[], Procedure]) -> Procedure:
+        def steps() -> Procedure:
+            line.switch_bias_on()
+            line.ramp_bias(40.0)
+            assert twin.bias.true_voltage_v() > 39
+            yield Progress(1, 2, "bias is up")
+            yield from then()
+
+        return steps()
+
+    return make
+
+
+def assert_bias_off(twin: Twin) -> None:
+    assert not twin.bias.output_is_on()
+    assert abs(twin.bias.true_voltage_v()) < 0.5
+    assert twin.tester.bias_connected == (False, False)
+
+
+def test_a_run_that_is_done_leaves_the_bias_down(
+    desk: Desk, twin: Twin, biased: Callable[[Callable[[], Procedure]], Procedure]
+) -> None:
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+
+    ended = desk.run(biased(steps), {"gain": Limit(unit="ADC/pe", low=26)})
+    assert (ended.ending, ended.verdict) == ("done", "pass")
+    assert desk.end(ended).ending == "done"
+    assert_bias_off(twin)
+
+
+@pytest.mark.parametrize("ending", ["refused", "aborted", "tripped", "lost_instrument"])
+def test_every_other_ending_leaves_the_bias_down_and_says_why(
+    desk: Desk,
+    line: Line,
+    twin: Twin,
+    biased: Callable[[Callable[[], Procedure]], Procedure],
+    ending: str,
+) -> None:
+    def steps() -> Procedure:
+        if ending == "refused":
+            raise RefusedError("the fiducials do not fit")
+        if ending == "aborted":
+            line.abort("the fiducials do not fit")
+        if ending == "tripped":
+            trip = Trip(line_time(), "over-current", "the fiducials do not fit")
+            line.interlock.trip(trip)
+        if ending == "lost_instrument":
+            twin.camera.stop()
+            line.camera.grab(deadline_s=0.3)
+        yield Progress(1, 2, "never seen")
+
+    ended = desk.run(biased(steps))
+    assert ended.ending == ending
+    assert ended.verdict == "unknown"
+    stored = desk.end(ended)
+    assert stored.ending == ending
+    if ending != "lost_instrument":
+        assert "the fiducials do not fit" in stored.reasons[0]
+    assert_bias_off(twin)
+
+
+def line_time() -> "object":
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
+
+
+def test_a_bug_in_a_procedure_closes_the_run_as_failed_and_comes_out(
+    desk: Desk, twin: Twin, biased: Callable[[Callable[[], Procedure]], Procedure]
+) -> None:
+    def steps() -> Procedure:
+        yield Note("before the bug")
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        desk.run(biased(steps))
+    with desk.store.session() as session:
+        end = session.exec(select(db.RunEnd)).one()
+    assert end.ending == "failed"
+    assert "ZeroDivisionError" in end.reasons[0]
+    assert_bias_off(twin)
+
+
+def test_a_store_that_refuses_leaves_the_line_safe_and_the_run_open(
+    desk: Desk,
+    twin: Twin,
+    biased: Callable[[Callable[[], Procedure]], Procedure],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = desk.store.record
+
+    def refuse(*facts: db.Fact) -> None:
+        if any(isinstance(fact, db.Reading) for fact in facts):
+            raise StoreError("disk full", "station.sqlite")
+        real(*facts)
+
+    monkeypatch.setattr(desk.store, "record", refuse)
+
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+
+    with pytest.raises(StoreError, match="disk full"):
+        desk.run(biased(steps))
+    assert_bias_off(twin)
+    with desk.store.session() as session:
+        assert session.exec(select(func.count()).select_from(db.RunEnd)).one() == 0
+
+
+def test_each_fact_is_stored_before_it_is_told(desk: Desk) -> None:
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+        yield Finding("chip", "a chip", 1.0, 2.0, 0.5, "fail")
+
+    seen: list[bool] = []
+
+    def check(message: Message) -> None:
+        if isinstance(message, Happened) and message.fact_id is not None:
+            model = db.Reading if isinstance(message.event, Reading) else db.Finding
+            with desk.store.session() as session:
+                seen.append(session.get(model, message.fact_id) is not None)
+
+    desk.runner._tell = check
+    ended = desk.run(steps())
+    assert seen == [True, True]
+    assert ended.verdict == "fail"
+
+
+def test_an_answer_that_was_not_offered_stops_the_run(desk: Desk) -> None:
+    def steps() -> Procedure:
+        answer = yield Ask("Go on?", ("Yes", "No"), "Yes")
+        yield Note(f"the operator said {answer}")
+
+    assert desk.run(steps()).ending == "done"
+    desk.runner._answer = lambda ask: ""
+    ended = desk.run(steps())
+    assert ended.ending == "aborted"
+    assert "no answer to: Go on?" in ended.reasons[0]
+
+
+def test_questions_and_answers_are_remembered(desk: Desk) -> None:
+    def steps() -> Procedure:
+        yield Ask("Go on?", ("Yes", "No"), "No")
+
+    desk.run(steps())
+    with desk.store.session() as session:
+        said = [(e.kind, e.text) for e in session.exec(select(db.Event).order_by(db.Event.at))]
+    assert said == [("ask", "Go on?"), ("answer", "No")]
+
+
+@contextmanager
+def tally(*channels: str) -> Iterator[Tally]:
+    counted = Tally()
+    for channel, verdict in enumerate(channels):
+        counted.add(verdict, (f"{verdict} reason",) if verdict != "pass" else (), channel)  # type: ignore[arg-type]
+    yield counted
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [
+        (("pass", "pass"), "pass"),
+        (("pass", "flag"), "pass"),
+        (("flag", "flag"), "flag"),
+        (("fail", "pass"), "flag"),
+        (("fail", "fail"), "fail"),
+        (("unknown", "pass"), "unknown"),
+    ],
+)
+def test_channel_verdicts_make_the_module_verdict_by_the_rule(
+    channels: tuple[str, ...], expected: str
+) -> None:
+    rule = ModuleRule(max_failed_channels=1, max_unknown_channels=0, max_flagged_channels=1)
+    with tally(*channels) as counted:
+        assert counted.verdict(rule)[0] == expected
+
+
+def test_a_run_that_measured_nothing_is_unknown(desk: Desk) -> None:
+    def steps() -> Procedure:
+        yield Progress(1, 1, "nothing")
+
+    ended = desk.run(steps())
+    assert (ended.ending, ended.verdict) == ("done", "unknown")
