@@ -79,8 +79,9 @@ class OpenCvCamera:
         A picture that arrives broken is passed over for the next one.
 
         Raises:
-            InstrumentTimeout: no such picture within ``deadline_s`` (real time); another thread's
-                ``grab`` counts.
+            InstrumentTimeout: no such picture within ``deadline_s`` (real time), waiting for
+                another thread's ``grab`` included. A stream that stops halfway is given up after
+                less than twice that time.
             InstrumentLost: the stream can't be opened or ended; the next call tries again.
             WrongInstrument: the stream changed its format or size.
             BrokenReply: the picture can't be decoded.
