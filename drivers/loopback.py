@@ -71,39 +71,45 @@ class _Outbox:
     def __init__(self, faults: LineFaults) -> None:
         self._faults = faults
         self._queue: deque[tuple[float, bytes]] = deque()
+        self._lock = threading.Lock()
         self.hang_up = False
 
     def put(self, reply: bytes) -> None:
-        due_s = self._queue[-1][0] if self._queue else 0.0
-        match self._faults.next_fault():
-            case ("late", delay_s):
-                due_s = max(due_s, time.monotonic() + delay_s)
-            case ("lost", _):
-                return
-            case ("garbled", _):
-                reply = garbled(reply)
-            case ("truncated", _):
-                reply = reply[: len(reply) // 2]
-            case ("disconnect", _):
-                self.hang_up = True
-                return
-            case _:
-                pass
-        self._queue.append((due_s, reply))
+        fault = self._faults.next_fault()
+        with self._lock:
+            due_s = self._queue[-1][0] if self._queue else 0.0
+            match fault:
+                case ("late", delay_s):
+                    due_s = max(due_s, time.monotonic() + delay_s)
+                case ("lost", _):
+                    return
+                case ("garbled", _):
+                    reply = garbled(reply)
+                case ("truncated", _):
+                    reply = reply[: len(reply) // 2]
+                case ("disconnect", _):
+                    self.hang_up = True
+                    return
+                case _:
+                    pass
+            self._queue.append((due_s, reply))
 
     def due(self) -> bytes:
         now_s = time.monotonic()
         ready = b""
-        while self._queue and self._queue[0][0] <= now_s:
-            ready += self._queue.popleft()[1]
+        with self._lock:
+            while self._queue and self._queue[0][0] <= now_s:
+                ready += self._queue.popleft()[1]
         return ready
 
     def put_back(self, unsent: bytes) -> None:
         if unsent:
-            self._queue.appendleft((0.0, unsent))
+            with self._lock:
+                self._queue.appendleft((0.0, unsent))
 
     def wait_s(self) -> float | None:
-        return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
+        with self._lock:
+            return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
 
 
 class _Service:
@@ -118,6 +124,11 @@ class _Service:
     @property
     def running(self) -> bool:
         return self._thread is not None
+
+    def wake(self) -> None:
+        """Let the loop look around now; from any thread."""
+        if self._thread is not None and threading.current_thread() is not self._thread:
+            os.write(self._wake_write, b"w")
 
     def _launch(self) -> None:
         self._wake_read, self._wake_write = os.pipe()
@@ -291,8 +302,9 @@ class PtyEnd(_Service):
             os.close(self._slave)
 
     def send(self, reply: bytes) -> None:
-        """Send one reply or message; only from the machine's own ``receive`` and ``advance``."""
+        """Send one reply or message."""
         self._outbox.put(reply)
+        self.wake()
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
@@ -300,6 +312,8 @@ class PtyEnd(_Service):
             wait_s = min((wait for wait in waits if wait is not None), default=None)
             self._flush()
             readable, _, _ = select.select([self._master, self._wake_read], [], [], wait_s)
+            if self._wake_read in readable:
+                os.read(self._wake_read, 4096)
             if self._master in readable:
                 with contextlib.suppress(BlockingIOError):
                     self._machine.receive(os.read(self._master, 4096))

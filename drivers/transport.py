@@ -535,16 +535,20 @@ class SerialTransport(LineTransport):
     def _input_is_waiting(self) -> bool:
         if self._buffer:
             return True
+        return self._serial is None or self._bytes_waiting() != 0
+
+    def _bytes_waiting(self) -> int | None:
+        """None when the port is gone."""
         if self._serial is None:
-            return True
+            return None
         try:
-            return self._serial.in_waiting > 0
-        except OSError:
+            return int(self._serial.in_waiting)
+        except (OSError, TypeError):
             self._shut()
-            return True
+            return None
 
     def _line_is_waiting(self) -> bool:
-        while self._serial is not None and self._serial.in_waiting > 0:
+        while self._bytes_waiting():
             self._fill_buffer(0, "")
         return self._read_terminator in self._buffer
 

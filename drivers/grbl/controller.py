@@ -67,6 +67,8 @@ class GrblController:
         self.messages: list[str] = []
         transport.keep_stray_lines = True
         transport.write_terminator = b"\n"
+        transport.verify = _nobody_known_yet
+        transport.on_dropped = self._take_dropped
         try:
             self._identity = self._open()
             self.settings = protocol.parse_settings(self.command(protocol.SETTINGS), port=self.port)
@@ -81,7 +83,6 @@ class GrblController:
             transport.close()
             raise
         transport.verify = self._verify
-        transport.on_dropped = self._take_dropped
 
     @classmethod
     def open(
@@ -437,6 +438,10 @@ class GrblController:
             while exchange.receive() != "ok":
                 pass
         self._wco = status.wco
+
+
+def _nobody_known_yet(exchange: Exchange) -> None:
+    """While opening, status reports and the version tell themselves from late answers."""
 
 
 _ERROR_ADVICE = {

@@ -262,16 +262,22 @@ def parse_offsets(lines: list[str], *, port: str) -> dict[str, Triple]:
     return offsets
 
 
+_MODE = re.compile(r"[GMTFS]\d+(\.\d+)?")
+
+
 def parse_modes(lines: list[str], *, port: str) -> frozenset[str]:
     """Words of the modal state that ``$G`` lists, such as G54, M8 and T0.
 
     Raises:
-        BrokenReply: there is not exactly one such line.
+        BrokenReply: there is not exactly one such line, or a word in it is none.
     """
     states = [line for line in lines if line.startswith("[GC:") and line.endswith("]")]
     if len(states) != 1:
         raise BrokenReply(f"{lines!r} is no modal state", port=port, sent=MODES)
-    return frozenset(states[0][4:-1].split())
+    words = states[0][4:-1].split(" ")
+    if not all(_MODE.fullmatch(word) for word in words):
+        raise BrokenReply(f"{states[0]!r} is no modal state", port=port, sent=MODES)
+    return frozenset(words)
 
 
 def is_banner(line: str) -> bool:

@@ -19,6 +19,11 @@ class Peer:
         self._left = list(dialogue)
         self._received = b""
         self.mismatch = ""
+        self._over = threading.Event()
+
+    def wait_until_done(self) -> None:
+        """Until the last byte was taken or the first wrong one, five seconds at most."""
+        self._over.wait(5)
 
     def take(self, data: bytes) -> bytes:
         self._received += data
@@ -35,6 +40,8 @@ class Peer:
             self._received = self._received[len(expected) :]
             self._left.pop(0)
             replies += reply
+        if self.mismatch or not self._left:
+            self._over.set()
         return replies
 
     def check(self) -> None:
