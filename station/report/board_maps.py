@@ -22,7 +22,7 @@ from station.report.drawing import (
     verdict_mark,
     viridis,
 )
-from station.report.model import Measured, ModuleReport
+from station.report.model import OFFSETS, Measured, ModuleReport
 from station.report.quantities import title_of
 from station.report.rounding import Scale, common_scale, measured, plain
 
@@ -162,7 +162,7 @@ def placement_map(report: ModuleReport, *, width: float, height: float) -> Figur
     offsets = {
         tile.position.index: (tile.placement["sipm_offset_x"], tile.placement["sipm_offset_y"])
         for tile in report.tiles
-        if {"sipm_offset_x", "sipm_offset_y"} <= set(tile.placement)
+        if set(OFFSETS) <= set(tile.placement)
     }
     reach = _reach_mm(offsets.values())
     narrowest = min(

@@ -11,6 +11,7 @@ from station.report.model import (
     CHANNEL_QUANTITIES,
     ENDINGS,
     MODULE_QUANTITIES,
+    OFFSETS,
     PLACED,
     STEPS,
     TESTED,
@@ -33,9 +34,9 @@ def missing(
 ) -> tuple[str, ...]:
     """What keeps the module from being judged; empty when it is finished."""
     return (
-        *_unfinished_steps(facts, board_ids),
+        *_unfinished_steps(facts, board_ids, tiles),
         *(_missing_parts(facts, shape, tiles) if _last_run(facts, PLACED, board_ids) else ()),
-        *(_missing_readings(shape, readings) if _last_run(facts, TESTED, board_ids) else ()),
+        *_missing_readings(facts, shape, board_ids, readings),
         *_missing_of_tiles(tiles),
         *_judged_too_early(facts),
     )
@@ -44,18 +45,25 @@ def missing(
 def verdict_of(
     facts: ModuleFacts, board_ids: set[UUID], tiles: Sequence[TileRecord]
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The worst verdict of the last placement, the last test and the tiles, with its reasons.
+    """The worst verdict of placement, the last test and the tiles, with its reasons.
 
-    Of the tiles only those count that failed their inspection, could not be inspected, or are of
-    another format than their place needs.
+    Tiles that an earlier or unfinished run placed count by their readings. An inspection counts
+    when it failed or could not tell, a tile's format when it is not the one its place needs.
     """
     verdicts: list[Verdict] = []
     reasons: list[str] = []
+    judged: set[UUID] = set()
     for procedure in STEPS:
         run = _last_run(facts, procedure, board_ids)
         if run is not None and run.ending == "done" and run.verdict is not None:
             verdicts.append(run.verdict)
             reasons += run.reasons
+            judged.add(run.run_id)
+    for tile in tiles:
+        for reading in tile.placement.values():
+            if reading.run_id not in judged:
+                verdicts.append(reading.verdict)
+                reasons += [f"{tile.position.name}: {reason}" for reason in reading.reasons]
     for tile in tiles:
         where = f"tile {tile.bare_label or tile.wrapped_label} at {tile.position.name}"
         if tile.inspection in ("fail", "unknown"):
@@ -101,7 +109,11 @@ def _last_run(facts: ModuleFacts, procedure: str, part_ids: set[UUID]) -> RunRec
     return runs[-1] if runs else None
 
 
-def _unfinished_steps(facts: ModuleFacts, board_ids: set[UUID]) -> list[str]:
+def _unfinished_steps(
+    facts: ModuleFacts, board_ids: set[UUID], tiles: Sequence[TileRecord]
+) -> list[str]:
+    """Steps whose last run did not get done. A placement that has placed and measured every tile
+    needs no more than that: it goes on where it was cut off, tile by tile."""
     lacks = []
     for procedure, name in STEPS.items():
         run = _last_run(facts, procedure, board_ids)
@@ -109,12 +121,16 @@ def _unfinished_steps(facts: ModuleFacts, board_ids: set[UUID]) -> list[str]:
             lacks.append(f"{name}: not done yet")
         elif run.ending is None:
             lacks.append(f"{name}: the run of {when(run.started_at)} has not ended")
-        elif run.ending != "done":
+        elif run.ending != "done" and not (procedure == PLACED and all(map(_is_placed, tiles))):
             why = f" ({run.reasons[0]})" if run.reasons else ""
             lacks.append(
                 f"{name}: the last run, of {when(run.started_at)}, was {ENDINGS[run.ending]}{why}"
             )
     return lacks
+
+
+def _is_placed(tile: TileRecord) -> bool:
+    return bool(tile.wrapped_label) and set(OFFSETS) <= set(tile.placement)
 
 
 def _missing_parts(facts: ModuleFacts, shape: BoardShape, tiles: Sequence[TileRecord]) -> list[str]:
@@ -131,17 +147,28 @@ def _missing_parts(facts: ModuleFacts, shape: BoardShape, tiles: Sequence[TileRe
 
 
 def _missing_readings(
-    shape: BoardShape,
-    readings: Readings,
+    facts: ModuleFacts, shape: BoardShape, board_ids: set[UUID], readings: Readings
 ) -> list[str]:
+    """Channels that the last test left out; what an earlier test said of them does not count."""
+    last = _last_run(facts, TESTED, board_ids)
+    if last is None:
+        return []
+    earlier = {
+        run.run_id for run in facts.runs if run.procedure == TESTED and run.run_id != last.run_id
+    }
     lacks = []
     channels = {position.channel for position in shape.positions}
     for quantity in CHANNEL_QUANTITIES:
-        without = {c for c in channels if quantity not in readings.get(c, {})}
+        without = {
+            channel
+            for channel in channels
+            if (reading := readings.get(channel, {}).get(quantity)) is None
+            or reading.run_id in earlier
+        }
         if without:
             lacks.append(
-                f"{quantity}: no reading of {len(without)} of {len(channels)} channels "
-                f"({channel_numbers(without)})"
+                f"{quantity}: no reading of {len(without)} of {len(channels)} channels in the "
+                f"last test ({channel_numbers(without)})"
             )
     lacks += [
         f"{quantity}: no reading"
@@ -156,7 +183,7 @@ def _missing_of_tiles(tiles: Sequence[TileRecord]) -> list[str]:
     placed = [tile for tile in tiles if tile.wrapped_label]
     unplaced = [
         tile.position.index for tile in placed
-        if not {"sipm_offset_x", "sipm_offset_y"} <= set(tile.placement)
+        if not set(OFFSETS) <= set(tile.placement)
     ]  # fmt: skip
     if unplaced:
         lacks.append(

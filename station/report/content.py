@@ -145,7 +145,7 @@ def _measured(reading: db.Reading) -> Measured:
 def _board_readings(
     facts: ModuleFacts, board_ids: set[UUID]
 ) -> tuple[dict[int | None, dict[str, Measured]], dict[int, dict[str, Measured]]]:
-    """Newest readings by channel, and those about placement by position."""
+    """Newest readings by channel, and apart from them those about placement."""
     readings: dict[int | None, dict[str, Measured]] = defaultdict(dict)
     placements: dict[int, dict[str, Measured]] = defaultdict(dict)
     for reading in facts.readings:
@@ -188,7 +188,7 @@ def _tiles(
                 bare_label=bare.label if bare else "",
                 inspection=inspections.get(bare.part_id) if bare else None,
                 sizes=sizes.get(bare.part_id, {}) if bare else {},
-                placement=placements.get(position.index, {}),
+                placement=placements.get(position.channel, {}),
             )
         )
     return tuple(tiles)

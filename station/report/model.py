@@ -24,8 +24,9 @@ MODULE_QUANTITIES = ("vbd_iv",)
 TILE_QUANTITIES = (
     "inner_width", "outer_width", "height", "tile_rotation", "dimple_x", "dimple_y",
 )  # fmt: skip
-PLACEMENT_QUANTITIES = ("sipm_offset_x", "sipm_offset_y", "placed_rotation")
-"""Readings whose channel is the index of the position on the board."""
+OFFSETS = ("sipm_offset_x", "sipm_offset_y")
+PLACEMENT_QUANTITIES = (*OFFSETS, "placed_rotation")
+"""Readings about the tile over the SiPM of a channel: they are no matter of the channel itself."""
 SPECTRUM = "charge_spectrum"
 IV = "iv"
 ENDINGS: Mapping[Ending, str] = {

@@ -17,6 +17,7 @@ _TITLES = {
     "dark_current": "Dark current",
     "quench_resistance": "Quench resistance",
     "mip": "MIP",
+    "fiducial_residual": "Fiducials, residual of the fit",
     "inner_width": "Inner width",
     "outer_width": "Outer width",
     "height": "Height",

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +116,6 @@ class Module:
     part: db.Part
     board: db.Part
     shape: BoardShape
-    runs: dict[str, UUID]
 
 
 def open_bench(folder: Path, catalogue: Catalogue) -> Bench:
@@ -133,17 +132,19 @@ def record_module(
     test_ending: Ending | None = "done",
     chipped: int | None = None,
     reason: str | None = None,
+    placing: Sequence[tuple[int, Ending]] = ((1000, "done"),),
 ) -> Module:
     """Record the whole story of a module: tiles inspected, wrapped, placed; board tested.
 
     `bad` gives channels the verdict that their gain gets; `skip` names procedures that were not
     done; `test_ending` None leaves the test run open; `chipped` is a position whose tile has a
-    chip with a picture.
+    chip with a picture; `placing` are the runs that place the tiles: up to which position, and how
+    they ended.
     """
     shape = bench.catalogue.board_shapes[shape_name]
     module = bench.part("tile_module", format_label("TM", f"{shape_name}C", serial))
     board = bench.part("tileboard", format_label("TB", shape_name, serial))
-    recorded = Module(str(module.label), module, board, shape, {})
+    recorded = Module(str(module.label), module, board, shape)
     tiles = _tiles(bench, shape, serial)
     if "inspect_tile" not in skip:
         facts: list[db.Fact] = []
@@ -151,11 +152,12 @@ def record_module(
             facts += _inspect(bench, shape, index, bare, chipped=index == chipped)
         bench.store.record(*facts)
     if "place_tiles" not in skip:
-        recorded.runs["place_tiles"] = _place(bench, recorded, tiles)
+        first = 0
+        for last, ending in placing:
+            _place(bench, recorded, tiles, range(first, last), ending)
+            first = last
     if "test_board" not in skip:
-        recorded.runs["test_board"] = record_test(
-            bench, recorded, bad=bad or {}, ending=test_ending, reason=reason
-        )
+        record_test(bench, recorded, bad=bad or {}, ending=test_ending, reason=reason)
     return recorded
 
 
@@ -167,7 +169,7 @@ def record_test(
     ending: Ending | None = "done",
     reason: str | None = None,
     channels: tuple[int, ...] | None = None,
-) -> UUID:
+) -> None:
     """An electrical test of all or some channels."""
     run = bench.run("test_board", module.part.id)
     facts: list[db.Reading | db.Curve] = []
@@ -191,7 +193,6 @@ def record_test(
             verdict, said = "unknown", [f"{ending}: the operator stopped it", *said]
         end.append(bench.end(run, verdict, *said, ending=ending))
     bench.store.record(run, *facts, *end)
-    return run.id
 
 
 def _channel(
@@ -329,15 +330,25 @@ def _picture(bench: Bench, run: db.Run, part: UUID) -> db.Picture:
     )  # fmt: skip
 
 
-def _place(bench: Bench, module: Module, tiles: list[tuple[db.Part, db.Part]]) -> UUID:
+def _place(
+    bench: Bench,
+    module: Module,
+    tiles: list[tuple[db.Part, db.Part]],
+    positions: range,
+    ending: Ending,
+) -> None:
     run = bench.run("place_tiles", module.part.id)
-    facts: list[db.Assembly | db.Reading] = [
-        db.Assembly(
-            parent_id=module.part.id, child_id=module.board.id, position="board", run_id=run.id,
-            at=bench.tick(0.01),
-        )
-    ]  # fmt: skip
+    facts: list[db.Fact] = []
+    if 0 in positions:
+        facts.append(
+            db.Assembly(
+                parent_id=module.part.id, child_id=module.board.id, position="board",
+                run_id=run.id, at=bench.tick(0.01),
+            )
+        )  # fmt: skip
     for position, (bare, wrapped) in zip(module.shape.positions, tiles, strict=True):
+        if position.index not in positions:
+            continue
         x, y = bench.rng.normal(0, 0.05, 2)
         facts += [
             db.Assembly(
@@ -353,14 +364,18 @@ def _place(bench: Bench, module: Module, tiles: list[tuple[db.Part, db.Part]]) -
             facts.append(
                 bench.reading(
                     run, module.part.id, quantity, float(value), 0.011, "mm",
-                    channel=position.index, low=-0.25, high=0.25,
+                    channel=position.channel, low=-0.25, high=0.25,
                 )
             )  # fmt: skip
         facts.append(
             bench.reading(
                 run, module.part.id, "placed_rotation", bench.rng.normal(0, 0.002), 0.0004, "rad",
-                channel=position.index, low=-0.012, high=0.012,
+                channel=position.channel, low=-0.012, high=0.012,
             )
         )  # fmt: skip
-    bench.store.record(run, *facts, bench.end(run))
-    return run.id
+    end = (
+        bench.end(run)
+        if ending == "done"
+        else bench.end(run, "unknown", f"{ending}: the program was ended", ending=ending)
+    )
+    bench.store.record(run, *facts, end)

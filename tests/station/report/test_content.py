@@ -141,7 +141,52 @@ def test_channels_that_a_test_left_out_are_listed(bench: Bench) -> None:
     report = collect(bench.store, bench.catalogue, module.label)
     assert report.verdict is None
     n = module.shape.n_channels
-    assert report.missing[0] == f"gain: no reading of 4 of {n} channels (3, 5–7)"
+    assert report.missing[0] == f"gain: no reading of 4 of {n} channels in the last test (3, 5–7)"
+
+
+def test_a_repetition_that_left_channels_out_does_not_rest_on_the_earlier_test(
+    bench: Bench,
+) -> None:
+    module = record_module(bench, "G3L", bad={4: "fail"})
+    record_test(bench, module, bad={}, channels=(0, 1, 2))
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert report.verdict is None
+    assert "in the last test (3–17)" in report.missing[0]
+
+
+def test_a_placement_that_went_on_after_an_interruption_is_finished(bench: Bench) -> None:
+    module = record_module(bench, "G3L", placing=((7, "interrupted"), (1000, "done")))
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert report.missing == ()
+    assert report.verdict == "pass"
+
+
+def test_a_placement_cut_off_after_its_last_tile_is_finished(bench: Bench) -> None:
+    module = record_module(bench, "G3L", placing=((1000, "interrupted"),))
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert report.missing == ()
+    assert report.verdict == "pass"
+
+
+def test_a_placement_cut_off_in_the_middle_is_not_finished(bench: Bench) -> None:
+    module = record_module(bench, "G3L", placing=((7, "interrupted"),))
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert report.verdict is None
+    assert "was interrupted" in report.missing[0]
+    assert report.missing[1] == "tiles: 11 of 18 positions have none (7–17)"
+
+
+def test_a_tile_that_an_earlier_run_placed_badly_still_counts(bench: Bench) -> None:
+    module = record_module(bench, "G3L", placing=((7, "interrupted"),), skip=("test_board",))
+    run = bench.run("place_tiles", module.part.id)
+    far = bench.reading(
+        run, module.part.id, "sipm_offset_x", 0.31, 0.01, "mm", channel=2, low=-0.25, high=0.25,
+        verdict="fail", reasons=("sipm_offset_x 0.31 mm: beyond the upper limit",),
+    )  # fmt: skip
+    bench.store.record(run, far, bench.end(run, "unknown", "interrupted", ending="interrupted"))
+    record_test(bench, module, bad={})
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert "R1C5: sipm_offset_x 0.31 mm: beyond the upper limit" in report.reasons
 
 
 def test_tiles_without_inspection_are_listed(bench: Bench) -> None:

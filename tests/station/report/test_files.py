@@ -164,9 +164,18 @@ def test_paper_of_an_unfinished_module_shows_no_verdict(bench: Bench, tmp_path: 
     assert not {"PASS", "FLAG", "FAIL", "UNKNOWN"} & set(text.split())
 
 
-def test_paper_holds_144_channels_and_reasons_longer_than_a_page(bench: Bench) -> None:
-    module = record_module(bench, "K12F", bad={9: "fail"}, reason="a long story " * 1500)
-    assert n_pages(pdf(collect(bench.store, bench.catalogue, module.label))) > 10
+def test_paper_holds_144_channels_without_cutting_a_number(bench: Bench, tmp_path: Path) -> None:
+    module = record_module(bench, "K12F")
+    text = paper_text(pdf(collect(bench.store, bench.catalogue, module.label)), tmp_path)
+    rows = re.findall(r"^ +(\d+) +R\d+C\d+ +pass +(\d\d\.\d\d ± 0\.05) ", text, re.M)
+    assert [int(channel) for channel, _ in rows] == list(range(144))
+
+
+def test_paper_holds_a_reason_longer_than_a_page(bench: Bench, tmp_path: Path) -> None:
+    words = [f"word{k}" for k in range(1800)]
+    module = record_module(bench, "G3L", bad={9: "fail"}, reason=" ".join(words))
+    text = paper_text(pdf(collect(bench.store, bench.catalogue, module.label)), tmp_path)
+    assert set(words) <= set(text.split())
 
 
 def test_a_picture_that_is_none_is_left_out(bench: Bench) -> None:
