@@ -2,7 +2,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,13 @@ from sqlalchemy import CheckConstraint, inspect, text
 from db import Store, StoreError, open_store
 from db.model import Fact
 from db.schema import MIGRATIONS, REVISION
+
+
+def address(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Where a database may be created."""
+    if kind == "sqlite":
+        return str(tmp_path / "records.db")
+    return str(request.getfixturevalue("postgres_url"))
 
 
 def test_the_migrations_build_exactly_the_model(store: Store) -> None:
@@ -79,11 +85,7 @@ def test_a_station_file_is_durable_by_its_settings(sqlite_store: Store) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    where = (
-        tmp_path / "records.db"
-        if kind == "sqlite"
-        else request.getfixturevalue("postgres_database")()
-    )
+    where = address(kind, tmp_path, request)
     with (
         open_store(where, tmp_path / "attachments") as store,
         store._writer.begin() as connection,
@@ -164,12 +166,7 @@ def test_programs_that_create_one_database_at_the_same_time_do_not_collide(
     request: pytest.FixtureRequest,
     python_path: dict[str, str],
 ) -> None:
-    make: Callable[[], str] = (
-        (lambda: str(tmp_path / "records.db"))
-        if kind == "sqlite"
-        else request.getfixturevalue("postgres_database")
-    )
-    where = make()
+    where = address(kind, tmp_path, request)
     programs = [
         subprocess.Popen(
             [sys.executable, "-c", OPEN, where, str(tmp_path / "attachments")],
