@@ -407,11 +407,12 @@ def doctor(
     Example: tessera doctor --line line.toml
     """
     from station.doctor import examine
+    from station.session import SessionError
     from station.settings import SettingsError
 
     try:
         findings = examine(line)
-    except SettingsError as error:
+    except (SettingsError, SessionError) as error:
         _fail(str(error), Exit.WRONG_INPUT)
     if as_json:
         print(json.dumps([finding.as_data() for finding in findings], indent=2))

@@ -13,6 +13,7 @@ from drivers.roles import Identity
 from drivers.tileboard_tester.driver import TileboardTester
 from drivers.tileboard_tester.protocol import BoardConstants
 from station.profile import Profile
+from station.session import sole_owner
 from station.settings import load_toml
 
 BIAS_OFF = "output off"
@@ -36,10 +37,16 @@ def examine(line_file: Path) -> list[Finding]:
     """Open every instrument of the profile, one after the other, read its state, close it.
 
     A bias that is on is left on, and then the readout, whose servers opening initialises, is not
-    touched: a station may be running.
-    Raises `station.settings.SettingsError` for a profile that can't be used.
+    touched.
+    Raises `station.settings.SettingsError` for a profile that can't be used and
+    `station.session.SessionError` when a station works on the line.
     """
     profile = load_toml(line_file, Profile)
+    with sole_owner(line_file):
+        return _examine_all(profile)
+
+
+def _examine_all(profile: Profile) -> list[Finding]:
     expected = profile.bias.expected_serial
     bias = _examine("bias", profile.bias.address, lambda: _bias(profile), expected)
     if bias.healthy and bias.state.startswith(BIAS_OFF):

@@ -124,6 +124,8 @@ class Line:
             self.bias.switch_on()
 
     def ramp_bias(self, voltage_v: float) -> None:
+        with self.checkpoint():
+            pass
         self.bias.ramp_to(
             voltage_v, rate_v_per_s=self.profile.bias.ramp_v_per_s, checkpoint=self.checkpoint
         )

@@ -5,11 +5,13 @@ The command line and the desktop both work through this, and nothing else opens 
 
 import getpass
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from sqlmodel import func, select
 
 import db
@@ -200,6 +202,7 @@ def open_session(
             stack.callback(twin.end)
             line_file = twin.line_file
         profile = load_toml(line_file, Profile)
+        stack.enter_context(sole_owner(line_file))
         scale = profile.station.time_scale
         clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
         bias = Keithley2450.open(profile.bias.address, clock=clock)
@@ -247,6 +250,25 @@ def _crew(store: Store, profile: Profile, operator_name: str) -> Crew:
     station = store.ensure_station(db.Station(site_id=site.id, name=profile.station.name))
     operator = store.ensure_operator(db.Operator(site_id=site.id, name=operator_name))
     return Crew(site.id, station.id, operator.id, version("tessera-qc"))
+
+
+@contextmanager
+def sole_owner(line_file: Path) -> Iterator[None]:
+    """Own the line of a profile: no other station or doctor may open its ports meanwhile.
+
+    The lock goes with the process, however it ends. Raises SessionError when it is taken.
+    """
+    lock = FileLock(line_file.with_name(line_file.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SessionError(
+            f"another station works on the line of {line_file}: close it first"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:

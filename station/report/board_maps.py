@@ -166,8 +166,9 @@ def placement_map(report: ModuleReport, *, width: float, height: float) -> Figur
     }
     reach = _reach_mm(offsets.values())
     narrowest = min(
-        math.dist(board.outlines[p.index][0], board.outlines[p.index][1])
+        math.dist(board.outlines[p.index][0], board.outlines[p.index][corner])
         for p in report.shape.positions
+        for corner in (1, 3)
     )
     points_per_mm = 0.42 * narrowest / reach
     size = _mark_size(board)
@@ -180,14 +181,18 @@ def placement_map(report: ModuleReport, *, width: float, height: float) -> Figur
         items.append(Shape(outline, fill="bg", stroke="ink3", width=0.4, note=where))
         if tile.position.index in offsets:
             x, y = offsets[tile.position.index]
+            centre = board.centres[tile.position.index]
+            if _limits_fit(x, y, reach):
+                items.append(_limit_frame(centre, x, y, points_per_mm))
             items += _offset_arrow(
-                board.centres[tile.position.index],
+                centre,
                 x,
                 y,
                 points_per_mm=points_per_mm,
                 where=where,
                 size=size,
             )
+    framed = any(_limits_fit(x, y, reach) for x, y in offsets.values())
     bar_mm = nice_step(reach, 2)
     foot_y = board.height + 14
     items += [
@@ -195,8 +200,9 @@ def placement_map(report: ModuleReport, *, width: float, height: float) -> Figur
         Words(bar_mm * points_per_mm + 5, foot_y + 2.5, f"{plain(bar_mm)} mm", LABEL_PT),
         Words(
             width, foot_y + 2.5,
-            f"{len(offsets)} of {len(report.tiles)} tiles; frame: limits; arrows "
-            f"{points_per_mm / board.points_per_mm:.0f} times enlarged",
+            f"{len(offsets)} of {len(report.tiles)} tiles; arrows "
+            f"{points_per_mm / board.points_per_mm:.0f} times enlarged; "
+            f"{'frame: limits' if framed else 'limits are wider than the tiles as drawn'}",
             LABEL_PT, "ink2", "end",
         ),
     ]  # fmt: skip
@@ -281,24 +287,29 @@ def _colour_bar(
 
 
 def _reach_mm(offsets: Iterable[tuple[Measured, Measured]]) -> float:
-    """The largest offset or limit that must be drawn inside a tile."""
-    reach = [0.05]
-    for pair in offsets:
-        for reading in pair:
-            reach += [abs(v) for v in (reading.value, reading.low, reading.high) if v is not None]
-    return max(reach)
+    """What must be drawn inside a tile: the largest offset, and the limits unless all offsets are
+    so small that their arrows could not be seen beside them."""
+    readings = [reading for pair in offsets for reading in pair]
+    largest = max((abs(r.value) for r in readings if r.value is not None), default=0.0)
+    limit = max((abs(v) for r in readings for v in (r.low, r.high) if v is not None), default=0.0)
+    return max(largest, limit if largest > 0.25 * limit else 1.5 * largest, 0.01)
+
+
+def _limits_fit(x: Measured, y: Measured, reach_mm: float) -> bool:
+    edges = [edge for edge in (x.low, x.high, y.low, y.high) if edge is not None]
+    return len(edges) == 4 and all(abs(edge) <= reach_mm for edge in edges)
+
+
+def _limit_frame(centre: Point, x: Measured, y: Measured, points_per_mm: float) -> Shape:
+    left, right = (centre[0] + points_per_mm * (edge or 0.0) for edge in (x.low, x.high))
+    bottom, top = (centre[1] - points_per_mm * (edge or 0.0) for edge in (y.low, y.high))
+    return Shape(rectangle(left, top, right - left, bottom - top), fill="panel", stroke="line")
 
 
 def _offset_arrow(
     centre: Point, x: Measured, y: Measured, *, points_per_mm: float, where: str, size: float
 ) -> list[Shape | Words]:
     items: list[Shape | Words] = []
-    if None not in (x.low, x.high, y.low, y.high):
-        left, right = (centre[0] + points_per_mm * (v or 0.0) for v in (x.low, x.high))
-        bottom, top = (centre[1] - points_per_mm * (v or 0.0) for v in (y.low, y.high))
-        items.append(
-            Shape(rectangle(left, top, right - left, bottom - top), fill="panel", stroke="line")
-        )
     verdicts: tuple[Verdict, Verdict] = (x.verdict, y.verdict)
     bad = next((v for v in ("fail", "unknown", "flag") if v in verdicts), None)
     colour = bad or "ink"

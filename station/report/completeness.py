@@ -75,7 +75,7 @@ def verdict_of(
             reasons.append(
                 f"{where}: format {wrong}, the position needs {tile.position.format_code}"
             )
-    return worst(verdicts), tuple(reasons)
+    return worst(verdicts), tuple(dict.fromkeys(reasons))
 
 
 def open_runs(facts: ModuleFacts) -> list[str]:

@@ -223,7 +223,7 @@ def _flagged(
             FlaggedChannel(
                 channel,
                 verdicts[channel],
-                tuple(reasons),
+                tuple(dict.fromkeys(reasons)),
                 load_curve(store, curve, f"spectrum of channel {channel}", notices)
                 if curve
                 else None,

@@ -171,7 +171,7 @@ def _placement(report: ModuleReport) -> list[Flowable]:
     if not any(tile.placement for tile in report.tiles):
         return []
     figure = board_maps.placement_map(report, width=125 * mm, height=122 * mm)
-    return [KeepTogether([_heading("Tile placement"), _Drawing(figure)]), Spacer(1, 4 * mm)]
+    return [KeepTogether([_heading("Tile placement"), _Drawing(figure)])]
 
 
 def _findings(report: ModuleReport) -> list[Flowable]:

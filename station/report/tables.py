@@ -316,7 +316,7 @@ def run_table(report: ModuleReport) -> Table:
 def run_reasons(report: ModuleReport) -> list[tuple[str, Sequence[str]]]:
     """What each run on the module gave as reasons; runs without any are left out."""
     return [
-        (f"{run.procedure}, {when(run.started_at)}", run.reasons)
+        (f"{run.procedure}, {when(run.started_at)}", tuple(dict.fromkeys(run.reasons)))
         for run in report.runs
         if run.reasons
     ]
@@ -412,9 +412,11 @@ def _scales(
 
 
 def _scale(quantity: str, readings: Iterable[Measured]) -> Scale:
+    """The scale that suits the limits, or the values where there are none."""
     listed = list(readings)
     unit = listed[0].unit if listed else ""
-    return common_scale(quantity, unit, [r.value for r in listed if r.value is not None])
+    bounds = [edge for r in listed for edge in (r.low, r.high) if edge]
+    return common_scale(quantity, unit, bounds or [r.value for r in listed if r.value is not None])
 
 
 def _value(reading: Measured | None, scale: Scale) -> Cell:
@@ -439,7 +441,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def _described(what: object) -> str:
     if isinstance(what, Mapping):
-        return ", ".join(f"{key} {_described(value)}" for key, value in what.items())
+        return ", ".join(
+            f"{key} {_described(value)}" for key, value in what.items() if value not in ("", None)
+        )
     if isinstance(what, (list, tuple)):
         return ", ".join(_described(value) for value in what)
     if isinstance(what, float):

@@ -106,6 +106,7 @@ class World:
         self._led_run: dict[str, Any] = {}
         self.lid_closed = True
         self.extra_heat_k = 0.0
+        self.extra_load_a = 0.0
         self.lamp = 1.0
 
     # -- hands -------------------------------------------------------------------------------
@@ -371,12 +372,16 @@ class World:
         """Current of all SiPMs of the board at a voltage; below zero volts they conduct."""
         with self._lock:
             if self._board is None:
-                return LEAK_A_PER_V * voltage_v
+                return LEAK_A_PER_V * voltage_v + self.extra_load_a
             if voltage_v <= 0:
                 return 1e-3 * voltage_v
             temperature = self.temperature_c()
-            return LEAK_A_PER_V * voltage_v + float(
-                sum(current_a(c.sipm, voltage_v, temperature) for c in self._board.channels)
+            return (
+                self.extra_load_a
+                + LEAK_A_PER_V * voltage_v
+                + float(
+                    sum(current_a(c.sipm, voltage_v, temperature) for c in self._board.channels)
+                )
             )
 
     def charges(

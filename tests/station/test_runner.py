@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from sqlmodel import func, select
@@ -113,7 +114,7 @@ def test_every_other_ending_leaves_the_bias_down_and_says_why(
         if ending == "aborted":
             line.abort("the fiducials do not fit")
         if ending == "tripped":
-            trip = Trip(line_time(), "over-current", "the fiducials do not fit")
+            trip = Trip(datetime.now(UTC), "over-current", "the fiducials do not fit")
             line.interlock.trip(trip)
         if ending == "lost_instrument":
             twin.camera.stop()
@@ -128,12 +129,6 @@ def test_every_other_ending_leaves_the_bias_down_and_says_why(
     if ending != "lost_instrument":
         assert "the fiducials do not fit" in stored.reasons[0]
     assert_bias_off(twin)
-
-
-def line_time() -> "object":
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
 
 
 def test_a_bug_in_a_procedure_closes_the_run_as_failed_and_comes_out(
