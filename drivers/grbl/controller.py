@@ -141,8 +141,11 @@ class GrblController:
         if len(line) > protocol.MAX_LINE_CHARS or "\n" in line or "\r" in line:
             raise ValueError(f"not one line of {protocol.MAX_LINE_CHARS} characters: {line!r}")
         with self._transaction(deadline_s or self._deadline_s) as exchange:
+            self._infos_awaited += line == protocol.INFO
             exchange.send(line)
-            return self._answer(exchange)
+            printed = self._answer(exchange)
+            self._infos_awaited -= line == protocol.INFO
+            return printed
 
     def status(self) -> Status:
         """A fresh status report; ``wco`` is the last one seen when the report has none.

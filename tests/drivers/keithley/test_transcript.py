@@ -2,7 +2,10 @@
 
 import socket
 
+import pytest
+
 from drivers.clock import ScaledClock
+from drivers.errors import LimitsNotProgrammed
 from drivers.keithley import Keithley2450, Keithley2450Simulator
 
 from ..scripted import scripted_socket
@@ -99,6 +102,25 @@ def test_the_driver_says_exactly_these_bytes(monkeypatch, free):
     peer.check()
     assert source.identity.serial == "04412026"
     assert not off.output_on
+
+
+@pytest.mark.parametrize(
+    ("question", "wrong", "complaint"),
+    [
+        (b":SOUR:VOLT:ILIM?\n", b"1.050000E-04\n", "current limit reads back 0.000105 A"),
+        (b":SOUR:VOLT:PROT?\n", b"NONE\n", "protection reads back NONE instead of PROT60"),
+    ],
+)
+def test_limits_that_read_back_wrong_keep_the_output_off(question, wrong, complaint):
+    dialogue = OPENING + [(sent, wrong if sent == question else got) for sent, got in LIMITS]
+    with scripted_socket(dialogue) as (address, peer):
+        source = Keithley2450.open(address)
+        with pytest.raises(LimitsNotProgrammed, match=complaint):
+            source.program_limits(max_voltage_v=50, compliance_a=1e-4)
+        with pytest.raises(LimitsNotProgrammed):
+            source.switch_on()
+        source._transport.close()
+    assert not peer.mismatch
 
 
 def test_the_simulator_answers_exactly_these_bytes():
