@@ -12,7 +12,7 @@ from vision.outline import EdgeFrame, sample
 from vision.profiles import (
     DARK_SIGMA_REL,
     FittedProfiles,
-    estimate_blur,
+    fit_blur,
     fit_profiles,
     start_profiles,
 )
@@ -20,7 +20,8 @@ from vision.sampling import Picture, Points
 
 _INSIDE_PX = 10
 _OUTSIDE_PX = 12
-_MODEL_SIGMA_PX = 0.03
+_EDGE_SIGMA_PX = 0.02
+_SHADING_SIGMA_PX = 0.045
 _LINE_ROUNDS = 6
 _MIN_PROFILES = 6
 
@@ -32,7 +33,11 @@ class EdgeLine:
     Attributes:
         frame: where s and t are measured.
         offset_mm, slope: the line.
-        offset_sigma_mm, slope_sigma: their standard deviations, uncorrelated about s = 0.
+        offset_sigma_mm, slope_sigma: their standard deviations, uncorrelated about s = 0 and
+            from edge to edge.
+        shading_sigma_mm, gap_sigma_mm: further uncertainty of the offset that all edges of a
+            picture share: shading along the edge that the blur hides, growing with the square
+            of the blur, and the dark level in narrow gaps.
         rms_mm: scatter of the accepted profiles about the line.
         share: share of the profiles that agree with the line.
         s_mm, t_mm: places of all profiles, (n,); t is NaN where no edge was seen.
@@ -46,6 +51,8 @@ class EdgeLine:
     slope: float
     offset_sigma_mm: float
     slope_sigma: float
+    shading_sigma_mm: float
+    gap_sigma_mm: float
     rms_mm: float
     share: float
     s_mm: Points
@@ -134,12 +141,10 @@ def fit_edges(
     start = start_profiles(np.concatenate(greys), t_px)
     ends = np.cumsum([len(s_mm) for s_mm in places])
     parts = [slice(end - len(s_mm), end) for s_mm, end in zip(places, ends, strict=True)]
-    blur_px = np.empty(len(start.grey))
-    for part in parts:
-        blur_px[part] = estimate_blur(start, part)
+    blur_px = fit_blur(start, dark_dn)
     fitted = fit_profiles(start, blur_px, dark_dn)
     return [
-        _line(frame, s_mm, fitted, part, float(blur_px[part.start]), camera.mm_per_px)
+        _line(frame, s_mm, fitted, part, blur_px, camera.mm_per_px)
         for frame, s_mm, part in zip(frames, places, parts, strict=True)
     ]
 
@@ -163,15 +168,17 @@ def _line(
     s_used = s_mm[accepted]
     bright, dark = fitted.bright_dn[part], fitted.dark_dn[part]
     contrast_dn = _middle((bright - dark)[accepted])
-    dark_shift_px = float(fitted.dark_pull[part][accepted].mean()) * DARK_SIGMA_REL * contrast_dn
-    common = float(np.hypot(dark_shift_px, _MODEL_SIGMA_PX)) * px
+    statistical = float(np.hypot(statistical, _EDGE_SIGMA_PX * px))
+    dark_pull = float(np.abs(fitted.dark_pull[part][accepted]).mean())
     spread = float(np.sqrt(((s_used - s_used.mean()) ** 2).mean()))
     return EdgeLine(
         frame=frame,
         offset_mm=offset,
         slope=slope,
-        offset_sigma_mm=float(np.hypot(statistical, common)),
-        slope_sigma=float(np.hypot(statistical, 0.3 * common)) / spread,
+        offset_sigma_mm=statistical,
+        slope_sigma=statistical / spread,
+        shading_sigma_mm=_SHADING_SIGMA_PX * blur_px**2 * px,
+        gap_sigma_mm=dark_pull * DARK_SIGMA_REL * contrast_dn * px,
         rms_mm=rms,
         share=n / len(s_mm),
         s_mm=s_mm,

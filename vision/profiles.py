@@ -9,16 +9,20 @@ from scipy.special import ndtr
 DARK_SIGMA_REL = 0.04
 """How well the dark level inside a gap is known, relative to the step at its edges."""
 
-_FIT_INSIDE_PX = 4.5
-_FIT_OUTSIDE_PX = 6.0
+_FIT_INSIDE_PX = 4.0
+_FIT_OUTSIDE_PX = 7.0
 _FIT_BEFORE, _FIT_AFTER = 6, 12
 _GAP_LIMIT_PX = 8.0
 _ITERATIONS = 5
-_BRIGHT_SLOPE_REL = 0.04
+_SHADE_PX, _SHADE_REL = 5.0, 0.25
+_GLOW_PX, _GLOW_REL = 8.0, 0.3
+_BLUR_SIGMA_REL = 0.3
+_BLUR_PROFILES = 64
 _MIN_STEP_DN = 8.0
+_MIN_BLUR_PX = 0.3
 
 # Parameters of one profile.
-_BRIGHT, _BRIGHT_SLOPE, _DARK, _DARK_SLOPE, _EDGE, _FAR, _FAR_EDGE = range(7)
+_BRIGHT, _SHADE, _DARK, _GLOW, _EDGE, _FAR, _FAR_EDGE, _BLUR = range(8)
 
 _Rows = NDArray[np.float64]
 
@@ -88,35 +92,45 @@ def start_profiles(grey: _Rows, t_px: _Rows) -> Profiles:
     return Profiles(grey, t_px, edge + t_px[0], far_px, seen)
 
 
-def _model(p: _Rows, t: _Rows, blur: _Rows) -> tuple[_Rows, _Rows]:
-    """Profiles (n, m) and their derivatives (n, 7, m) for parameters p (n, 7) at t (n, m)."""
-    x = t - p[:, _EDGE, None]
-    width = blur[:, None]
-    z = x / width
-    z_far = (t - p[:, _FAR_EDGE, None]) / width
+def _model(p: _Rows, t: _Rows) -> tuple[_Rows, _Rows]:
+    """Profiles (n, m) and their derivatives (n, 8, m) for parameters p (n, 8) at t (n, m)."""
+    width = p[:, _BLUR, None]
+    x, x_far = t - p[:, _EDGE, None], t - p[:, _FAR_EDGE, None]
+    z, z_far = x / width, x_far / width
     inside, far = ndtr(-z), ndtr(z_far)
     norm = 1.0 / (np.sqrt(2.0 * np.pi) * width)
-    bright_ramp, dark_ramp = np.minimum(x, 0.0), np.maximum(x, 0.0)
-    bright = p[:, _BRIGHT, None] + p[:, _BRIGHT_SLOPE, None] * bright_ramp
-    dark = p[:, _DARK, None] + p[:, _DARK_SLOPE, None] * dark_ramp
-    fall, rise = bright - dark, p[:, _FAR, None] - dark
+    density, far_density = np.exp(-0.5 * z * z) * norm, np.exp(-0.5 * z_far * z_far) * norm
+    shade = _near(-x, _SHADE_PX)
+    far_shade = _near(x_far, _SHADE_PX)
+    glow = _near(x, _GLOW_PX)
+    bright = p[:, _BRIGHT, None] + p[:, _SHADE, None] * shade
+    dark = p[:, _DARK, None] + p[:, _GLOW, None] * glow
+    beyond = p[:, _FAR, None] + p[:, _SHADE, None] * far_shade
+    fall, rise = bright - dark, beyond - dark
     between = 1.0 - inside - far
-    slopes = np.empty((len(p), 7, t.shape[1]))
+    slopes = np.empty((len(p), 8, t.shape[1]))
     slopes[:, _BRIGHT] = inside
-    slopes[:, _BRIGHT_SLOPE] = inside * bright_ramp
+    slopes[:, _SHADE] = inside * shade + far * far_shade
     slopes[:, _DARK] = between
-    slopes[:, _DARK_SLOPE] = between * dark_ramp
-    slopes[:, _EDGE] = fall * np.exp(-0.5 * z * z) * norm
+    slopes[:, _GLOW] = between * glow
+    slopes[:, _EDGE] = fall * density
     slopes[:, _FAR] = far
-    slopes[:, _FAR_EDGE] = -rise * np.exp(-0.5 * z_far * z_far) * norm
+    slopes[:, _FAR_EDGE] = -rise * far_density
+    slopes[:, _BLUR] = fall * density * z - rise * far_density * z_far
     return dark + fall * inside + rise * far, slopes
+
+
+def _near(away_px: _Rows, reach_px: float) -> _Rows:
+    """1 at an edge, falling to 0 with zero slope ``reach_px`` away from it."""
+    share = np.clip(1.0 - away_px / reach_px, 0.0, 1.0)
+    return np.asarray(share * share)
 
 
 def _gap_edges(
     start: Profiles,
     grey: _Rows,
     t: _Rows,
-    blur_px: _Rows,
+    blur_px: float,
     bright: _Rows,
     dark: _Rows,
 ) -> tuple[_Rows, _Rows]:
@@ -135,13 +149,13 @@ def _gap_edges(
     )
 
 
-def estimate_blur(start: Profiles, part: slice) -> float:
+def _estimate_blur(start: Profiles) -> float:
     """Standard deviation in pixels of the edge's blur, from the steepest fall of each profile."""
-    usable = start.seen[part]
+    usable = start.seen
     if usable.sum() < 4:
         return 1.0
-    grey = start.grey[part][usable]
-    edge = start.edge_px[part][usable]
+    grey = start.grey[usable]
+    edge = start.edge_px[usable]
     t = start.t_px
     fall = grey[:, :-1] - grey[:, 1:]
     middle = (t[:-1] + t[1:]) / 2.0
@@ -176,7 +190,7 @@ class _Problem:
     gap: NDArray[np.bool_]
 
 
-def _problem(start: Profiles, blur_px: _Rows, dark_dn: float) -> _Problem:
+def _problem(start: Profiles, blur_px: float, blur_sigma_px: float, dark_dn: float) -> _Problem:
     t_all, n = start.t_px, start.grey.shape[0]
     gap = np.isfinite(start.far_px)
     edge_at = np.round(start.edge_px - t_all[0]).astype(np.int64)[:, None]
@@ -193,16 +207,28 @@ def _problem(start: Profiles, blur_px: _Rows, dark_dn: float) -> _Problem:
     dark = np.where(gap, np.minimum(dark_dn, floor), beside)
     edge, far = _gap_edges(start, grey, t, blur_px, bright, dark)
     level = np.zeros(n)
-    centre = np.column_stack((bright, level, dark, level, edge, np.where(gap, bright, beside), far))
+    centre = np.column_stack(
+        (
+            bright,
+            level,
+            dark,
+            level,
+            edge,
+            np.where(gap, bright, beside),
+            far,
+            np.full(n, blur_px),
+        )
+    )
     spread = np.column_stack(
         (
             0.5 * contrast,
-            _BRIGHT_SLOPE_REL * contrast,
+            _SHADE_REL * contrast,
             np.where(gap, DARK_SIGMA_REL, 0.5) * contrast,
-            np.where(gap, 0.005, 0.04) * contrast,
+            np.where(gap, 0.005, _GLOW_REL) * contrast,
             np.full(n, 4.0),
             np.where(gap, 0.5 * contrast, 1e-3),
             np.where(gap, 4.0, 1e-3),
+            np.full(n, blur_sigma_px),
         )
     )
     last = np.where(gap, far + 4.0, edge + _FIT_OUTSIDE_PX)[:, None]
@@ -211,18 +237,13 @@ def _problem(start: Profiles, blur_px: _Rows, dark_dn: float) -> _Problem:
     return _Problem(t, grey, use, weight, centre, 1.0 / spread**2, contrast, gap)
 
 
-def fit_profiles(start: Profiles, blur_px: _Rows, dark_dn: float) -> FittedProfiles:
-    """Gauss-Newton fits of all profiles at once, with weak priors on all but the edge.
-
-    ``blur_px`` (n,) is the blur of each profile's edge, ``dark_dn`` the expected grey value at
-    the bottom of a narrow gap between two bright tiles.
-    """
-    problem = _problem(start, blur_px, dark_dn)
+def _solve(problem: _Problem) -> tuple[_Rows, _Rows]:
+    """Gauss-Newton: parameters (n, 8) and the last normal matrices (n, 8, 8)."""
     p = problem.centre.copy()
-    diagonal = np.arange(7)
-    matrix = np.empty((len(p), 7, 7))
+    diagonal = np.arange(8)
+    matrix = np.empty((len(p), 8, 8))
     for _ in range(_ITERATIONS):
-        values, slopes = _model(p, problem.t, blur_px)
+        values, slopes = _model(p, problem.t)
         weighted = slopes * problem.weight[:, None, :]
         matrix = np.matmul(weighted, slopes.transpose(0, 2, 1))
         matrix[:, diagonal, diagonal] += problem.prior
@@ -232,13 +253,43 @@ def fit_profiles(start: Profiles, blur_px: _Rows, dark_dn: float) -> FittedProfi
         for place in (_EDGE, _FAR_EDGE):
             np.clip(step[:, place], -1.0, 1.0, out=step[:, place])
         p += step
-    values, _ = _model(p, problem.t, blur_px)
+        np.maximum(p[:, _BLUR], _MIN_BLUR_PX, out=p[:, _BLUR])
+    return p, matrix
+
+
+def fit_blur(start: Profiles, dark_dn: float) -> float:
+    """The blur that all edges of a picture share, in pixels: the median of some of them."""
+    rough = _estimate_blur(start)
+    chosen = np.flatnonzero(start.seen)
+    chosen = chosen[:: max(len(chosen) // _BLUR_PROFILES, 1)]
+    if len(chosen) < 4:
+        return rough
+    some = Profiles(
+        start.grey[chosen],
+        start.t_px,
+        start.edge_px[chosen],
+        start.far_px[chosen],
+        start.seen[chosen],
+    )
+    p, _ = _solve(_problem(some, rough, _BLUR_SIGMA_REL * rough, dark_dn))
+    return float(np.median(p[:, _BLUR]))
+
+
+def fit_profiles(start: Profiles, blur_px: float, dark_dn: float) -> FittedProfiles:
+    """Fit all profiles at once, with weak priors on all parameters but the edge.
+
+    ``blur_px`` is the blur of the edges, ``dark_dn`` the expected grey value at the bottom of a
+    gap between two bright tiles.
+    """
+    problem = _problem(start, blur_px, 1e-4, dark_dn)
+    p, matrix = _solve(problem)
+    values, _ = _model(p, problem.t)
     square = (problem.use * (problem.grey - values) ** 2).sum(axis=1)
     rms = np.sqrt(square / np.maximum(problem.use.sum(axis=1) - 5, 1))
     pull = np.zeros(len(p))
     gap = problem.gap
     if gap.any():
-        unit = np.zeros((int(gap.sum()), 7, 1))
+        unit = np.zeros((int(gap.sum()), 8, 1))
         unit[:, _DARK, 0] = problem.prior[gap, _DARK]
         pull[gap] = np.linalg.solve(matrix[gap], unit)[:, _EDGE, 0]
     near_start = np.abs(p[:, _EDGE] - start.edge_px) < 2.5

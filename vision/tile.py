@@ -17,6 +17,8 @@ from vision.usable import picture_usable
 
 SEARCH_MM = 3.0
 SEARCH_RAD = 0.0875
+GAP_DN = 4.0
+"""Grey value at the bottom of a gap between two tiles: as good as black."""
 _MIN_STEP_DN = 10.0
 _MIN_SHARE = 0.6
 _MAX_RMS_MM = 0.05
@@ -107,26 +109,30 @@ def _with_sigmas(
 ) -> tuple[Points, Points, Points, Points]:
     """Corners, their sigmas, the quantities and their sigmas, by propagation of the edges'."""
 
-    def corners_for(which: int, offset: float, slope: float) -> Points:
+    def corners_for(offsets: Points, slopes: Points) -> Points:
         return corners_of(
             tuple(
-                line.frame.moved(
-                    line.offset_mm + (offset if i == which else 0.0),
-                    line.slope + (slope if i == which else 0.0),
-                )
-                for i, line in enumerate(lines)
+                line.frame.moved(line.offset_mm + offset, line.slope + slope)
+                for line, offset, slope in zip(lines, offsets, slopes, strict=True)
             )
         )
 
-    corners = corners_for(-1, 0.0, 0.0)
+    still, each = np.zeros(4), np.eye(4)
+    corners = corners_for(still, still)
     values = _quantities(corners, nominal)
+    variations = [
+        (np.array([line.shading_sigma_mm for line in lines]), still),
+        (np.array([line.gap_sigma_mm for line in lines]), still),
+    ]
+    for line, this in zip(lines, each, strict=True):
+        variations.append((line.offset_sigma_mm * this, still))
+        variations.append((still, line.slope_sigma * this))
     corner_variance = np.zeros(4)
     variance = np.zeros(6)
-    for which, line in enumerate(lines):
-        for offset, slope in ((line.offset_sigma_mm, 0.0), (0.0, line.slope_sigma)):
-            moved = corners_for(which, offset, slope)
-            corner_variance += ((moved - corners) ** 2).sum(axis=1) / 2.0
-            variance += (_quantities(moved, nominal) - values) ** 2
+    for offsets, slopes in variations:
+        moved = corners_for(offsets, slopes)
+        corner_variance += ((moved - corners) ** 2).sum(axis=1) / 2.0
+        variance += (_quantities(moved, nominal) - values) ** 2
     scaled = _quantities(corners * (1.0 + scale_sigma), nominal) - values
     corner_variance += (scale_sigma * corners**2).sum(axis=1) * scale_sigma / 2.0
     return corners, np.sqrt(corner_variance), values, np.sqrt(variance + scaled**2)
@@ -175,8 +181,7 @@ def _fitted_lines(
     ]
     if faint:
         raise Refusal(*faint)
-    dark_dn = float(np.percentile(picture[::8, ::8], 0.5))
-    fitted = fit_edges(picture, camera, rough.edges, dark_dn=dark_dn)
+    fitted = fit_edges(picture, camera, rough.edges, dark_dn=GAP_DN)
     unseen = [
         f"{name} edge: too little of it is seen"
         for name, line in zip(EDGE_NAMES, fitted, strict=True)
