@@ -78,6 +78,11 @@ class Desk(QObject):
         return self._shift is not None
 
     @property
+    def stop_wanted(self) -> bool:
+        """STOP was pressed while the line was opening; it is done as soon as the line answers."""
+        return self._stop_wanted
+
+    @property
     def operator(self) -> str:
         return self.session.operator_name if self.session is not None else ""
 
@@ -163,7 +168,7 @@ class Desk(QObject):
             try:
                 label = self.check_label(text)[0].text
             except LabelError as error:
-                self.tell(f"Not accepted: {error.text} {error.reason}.", "fail")
+                self.tell(f"Not accepted: {error.text}: {error.reason}.", "fail")
                 return
         self.tell("")
         self._stopped_by_hand = False
@@ -213,6 +218,7 @@ class Desk(QObject):
         session = self.session
         if session is None or self.phase != "open":
             self._stop_wanted = self.phase == "opening"
+            self.changed.emit()
             return
         self._stop_wanted = False
         self.stopping = self._stopped_by_hand = True

@@ -60,7 +60,7 @@ class TestPlace(QWidget):
         self.board = BoardPanel(look)
         self.channel = ChannelPanel(look)
         self.instruments = InstrumentsPanel(look, InstrumentRow)
-        self._quantity = "gain"
+        self._chosen: str | None = None
         self._pinned: int | None = None
         self._cells: tuple[Cell, ...] = ()
         self._state = ShiftState()
@@ -79,7 +79,7 @@ class TestPlace(QWidget):
 
     def show_state(self, state: ShiftState, cells: tuple[Cell, ...]) -> None:
         if cells is not self._cells:
-            self._pinned = None
+            self._pinned = self._chosen = None
         self._state, self._cells = state, cells
         self.instruments.show_instruments(state.instruments, state.trends)
         self._show_board()
@@ -89,14 +89,19 @@ class TestPlace(QWidget):
         selected = state.newest if self._pinned is None else self._pinned
         in_work = state.newest if state.run is not None else None
         self.board.show_content(
-            MapContent(self._cells, state.channels, self._quantity, in_work, selected)
+            MapContent(self._cells, state.channels, self.quantity, in_work, selected)
         )
         cell = next((c for c in self._cells if c.channel == selected), None)
         self.channel.follow.setChecked(self._pinned is None)
         self.channel.show_channel(cell, None if cell is None else state.channels.get(cell.channel))
 
+    @property
+    def quantity(self) -> str:
+        """The chosen quantity, or the one that the step measures."""
+        return self._chosen or ("sipm_offset" if self._state.step == "place" else "gain")
+
     def _choose(self, quantity: str) -> None:
-        self._quantity = quantity
+        self._chosen = quantity
         self._show_board()
 
     def _pin(self, channel: int) -> None:

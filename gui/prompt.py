@@ -53,7 +53,11 @@ def prompt_of(desk: Desk) -> Prompt:
 def _not_open(desk: Desk) -> Prompt:
     match desk.phase:
         case "opening":
-            return Prompt("Opening the line: the instruments are being asked who they are.")
+            note = "STOP was pressed: it is done as soon as the line answers."
+            return Prompt(
+                "Opening the line: the instruments are being asked who they are.",
+                note if desk.stop_wanted else "",
+            )
         case "failed":
             return Prompt("The line could not be opened.", tone="fail")
         case _:

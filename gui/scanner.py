@@ -53,7 +53,7 @@ class WedgeFilter(QObject):
                 event.accept()
                 return True
             return False
-        if event.type() != QEvent.Type.KeyPress or watched is not _receiver():
+        if event.type() != QEvent.Type.KeyPress or not _receives_first(watched):
             return False
         character = _character(event)
         if self._text is None and character != STX:
@@ -109,9 +109,12 @@ class WedgeFilter(QObject):
         return False
 
 
-def _receiver() -> QWidget | None:
-    """The widget that gets a key first; the same key is offered to its parents afterwards."""
-    return QApplication.focusWidget() or QApplication.activeWindow()
+def _receives_first(watched: QObject | None) -> bool:
+    """Whether `watched` gets a key first; the same key is offered to its parents afterwards."""
+    focus = QApplication.focusWidget()
+    if focus is not None:
+        return watched is focus
+    return isinstance(watched, QWidget) and watched.isWindow()
 
 
 def _character(event: QKeyEvent) -> str:

@@ -38,6 +38,7 @@ from gui.words import (
 
 TREND_LENGTH = 90
 EVENTS_KEPT = 200
+LEAST_ELAPSED_S = 2.0
 PLACING = ("sipm_offset_x", "sipm_offset_y", "sipm_offset", "placed_rotation")
 ROUTINE_NOTES = ("placing", "wrapping", "operating point", "board found")
 """Notes that only the records need."""
@@ -117,6 +118,8 @@ class ShiftState:
         self.trip: str | None = None
         self.line_seen_at: datetime | None = None
         self.results_stored = 0
+        self.tiles_good = 0
+        self._step_began_s = 0.0
         self.events: deque[EventLine] = deque(maxlen=EVENTS_KEPT)
         self.events_seen = 0
         self._runs: dict[UUID, RunInWork] = {}
@@ -165,7 +168,7 @@ class ShiftState:
             case RunEnded():
                 self._run_ended(message, at)
             case ShiftStep():
-                self._shift_step(message, at)
+                self._shift_step(message, at, now_s)
             case ModuleDone():
                 self.finished = message
                 self.done.append(message)
@@ -185,12 +188,13 @@ class ShiftState:
             self.say("The trip was reset", at)
         self.trip = line.trip
 
-    def _shift_step(self, step: ShiftStep, at: datetime) -> None:
+    def _shift_step(self, step: ShiftStep, at: datetime, now_s: float) -> None:
         if step.module != self.module or step.board_number != self.board_number:
             self.channels, self.module_values = {}, {}
             self.finished, self.newest = None, None
         if step.step != self.step or step.module != self.module:
             self.progress = self.seconds_left = None
+            self.tiles_good, self._step_began_s = 0, now_s
             self.say(f"{STEP_WORDS.get(step.step, step.step)}: {step.text or step.module}", at)
         self.module, self.step, self.step_text = step.module, step.step, step.text
         self.board_shape = step.board_shape
@@ -199,7 +203,8 @@ class ShiftState:
     def _run_started(self, started: RunStarted, at: datetime, now_s: float) -> None:
         self.run = RunInWork(started.run_id, started.procedure, started.label, now_s)
         self._runs[started.run_id] = self.run
-        self.progress = self.seconds_left = None
+        if started.procedure != "inspect_tile":
+            self.progress = self.seconds_left = None
         if started.procedure == "inspect_tile":
             self.tile = TileInWork(started.label)
             return
@@ -219,6 +224,8 @@ class ShiftState:
         self._runs.pop(ended.run_id, None)
         if self.run is not None and self.run.run_id == ended.run_id:
             self.run = None
+        if ended.procedure == "inspect_tile" and ended.verdict in ("pass", "flag"):
+            self.tiles_good += 1
         if ended.ending == "done" and ended.verdict == "pass":
             return
         what = f"{ended.label}: {self.doing(ended.procedure)} {ENDING_WORDS[ended.ending]}"
@@ -252,11 +259,13 @@ class ShiftState:
     def _progressed(self, happened: Happened, progress: Progress, now_s: float) -> None:
         self.progress = progress
         run = self._runs.get(happened.run_id)
-        elapsed = 0.0 if run is None else now_s - run.began_s
-        if 0 < progress.done <= progress.total and elapsed > 2:
-            self.seconds_left = elapsed * (progress.total - progress.done) / progress.done
-        else:
-            self.seconds_left = None
+        if run is None or run.procedure == "inspect_tile":
+            return
+        self.seconds_left = time_left(now_s - run.began_s, progress.done, progress.total)
+
+    def inspecting_left(self, tiles: int, now_s: float) -> float | None:
+        """Seconds until all `tiles` are inspected, from those inspected so far."""
+        return time_left(now_s - self._step_began_s, self.tiles_good, tiles)
 
     def _read(self, happened: Happened, reading: Reading, at: datetime) -> None:
         if happened.fact_id is not None:
@@ -292,3 +301,10 @@ class ShiftState:
 
     def _channel(self, channel: int) -> Measured:
         return self.channels.setdefault(channel, Measured())
+
+
+def time_left(elapsed_s: float, done: int, total: int) -> float | None:
+    """Seconds left when the rest goes as fast as what is done; None while that is a guess."""
+    if not 0 < done <= total or elapsed_s < LEAST_ELAPSED_S:
+        return None
+    return elapsed_s * (total - done) / done

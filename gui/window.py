@@ -1,6 +1,8 @@
 """The window: one frame for every place, kept in step with the desk."""
 
-from PyQt6.QtCore import Qt
+import time
+
+from PyQt6.QtCore import QCoreApplication, Qt
 from PyQt6.QtGui import QCloseEvent, QShortcut
 from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 from station.catalogue import BoardShape, Label, LabelError, parse_label
@@ -102,9 +104,7 @@ class Window(QWidget):
         self.scanner.broken.connect(
             lambda text: self.desk.tell(f"The scan was cut off after {text!r}. Scan again.", "fail")
         )
-        application = QApplication.instance()
-        assert application is not None
-        application.installEventFilter(self.scanner)
+        _application().installEventFilter(self.scanner)
 
     # -- showing -----------------------------------------------------------------------------
 
@@ -131,7 +131,9 @@ class Window(QWidget):
     def _show_top(self) -> None:
         desk = self.desk
         profile = None if desk.session is None else desk.session.profile
-        where = "opening" if profile is None else f"{profile.site.name} · {profile.station.name}"
+        where = "not open" if desk.phase == "failed" else "opening"
+        if profile is not None:
+            where = f"{profile.site.name} · {profile.station.name}"
         self.top.show_where(f"{where} · {PLACE_WORDS[self._place]}")
         self.top.operator.show_fact(desk.operator or "–", "operator")
         results = desk.results_today
@@ -144,7 +146,8 @@ class Window(QWidget):
             self.top.temperature.show_fact("–", "board temperature")
         else:
             self.top.temperature.show_fact(f"{readout.trend:.1f} °C", "board temperature")
-        self.top.stop.setText("STOPPING" if desk.stopping else "STOP")
+        self.top.stop.setText("STOPPING" if desk.stopping or desk.stop_wanted else "STOP")
+        self.top.stop.setEnabled(desk.phase in ("opening", "open"))
 
     def _show_strip(self) -> None:
         state = self.desk.state
@@ -159,6 +162,11 @@ class Window(QWidget):
         else:
             done, total = 0, 1
             doing = state.step_text if self.desk.shift_on else ""
+        left = state.seconds_left
+        shape = self._shape(state.board_shape)
+        if state.step == "inspect" and shape is not None:
+            done, total = state.tiles_good, shape.n_channels
+            left = state.inspecting_left(total, time.monotonic())
         if state.finished is not None:
             doing, done, total = "Finished", 1, 1
         doing = doing[:1].upper() + doing[1:] or "Nothing runs"
@@ -168,8 +176,8 @@ class Window(QWidget):
             following.append(
                 f"{here}, then: {state.next_step.lower()}" if state.next_step else here
             )
-        if state.seconds_left is not None and self.desk.shift_on and state.finished is None:
-            following.append(f"{duration(state.seconds_left)} left in this run")
+        if left is not None and self.desk.shift_on and state.finished is None:
+            following.append(f"{duration(left)} left in this step")
         self.strip.show_run(doing, done, total, " · ".join(following))
         suffix = "" if state.finished is not None else " so far"
         self.strip.verdict.show_verdict(state.verdict, suffix)
@@ -208,7 +216,8 @@ class Window(QWidget):
             return SheetContent(
                 "The line could not be opened",
                 f"{desk.failure}\n\nCheck what is named above (power, cable, profile of the line), "
-                "then retry. Nothing is running; what was recorded before is safe.",
+                "then retry.\n\nUntil then STOP does not reach the line. Look at the display of "
+                "the bias supply: if its output is on, switch it off there.",
                 (Action(CLOSE, "Close"), Action(RETRY, "Retry", likely=True)),
                 "fail",
                 CLOSE,
@@ -333,7 +342,7 @@ class Window(QWidget):
         except LabelError as error:
             self._preview = None
             whole = len(text) >= LABEL_LENGTH
-            desk.tell(f"Not accepted: {error.text} {error.reason}." if whole else "", "fail")
+            desk.tell(f"Not accepted: {error.text}: {error.reason}." if whole else "", "fail")
             return
         self._preview = shape
         desk.tell(about_label(label, shape))
@@ -363,6 +372,7 @@ class Window(QWidget):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         if event is None or self.desk.phase == "closed":
+            _application().removeEventFilter(self.scanner)
             return
         event.ignore()
         if self.desk.phase == "closing":
@@ -372,6 +382,12 @@ class Window(QWidget):
             self.refresh()
         else:
             self.desk.close()
+
+
+def _application() -> QCoreApplication:
+    application = QApplication.instance()
+    assert application is not None
+    return application
 
 
 def about_label(label: Label, shape: BoardShape | None) -> str:

@@ -82,7 +82,7 @@ def style_sheet(tokens: Tokens, palette: Palette) -> str:
     QPushButton[role="place"]:focus {{ border: {size.curve}px solid {p.accent};
         padding: 0 {s.even - size.curve}px; }}
     QPushButton[role="plain"] {{ background: transparent; border: none; color: {p.ink2};
-        text-align: left; padding: 0 {s.even}px; }}
+        text-align: left; padding: 0 {s.even}px; min-height: {tokens.target.scientist_min}px; }}
     QPushButton[role="plain"]:focus {{ border: {size.curve}px solid {p.accent};
         padding: 0 {s.even - size.curve}px; }}
 

@@ -5,8 +5,11 @@ from PyQt6.QtGui import QKeySequence, QShortcut
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout
 
 from gui.look import Look
-from gui.prompt import ENTER, START, Action, Prompt
+from gui.prompt import ENTER, RESET, START, Action, Prompt
 from gui.widgets.parts import FittedText, Mark, button, set_property
+
+SENTENCE_ROLES = ("instruction", "body", "caption")
+TRIP_ROLES = ("title", "number", "strong", "body", "caption")
 
 
 class AskBar(QFrame):
@@ -24,7 +27,7 @@ class AskBar(QFrame):
         self.setFixedHeight(size.bottom_bar)
         self.setAccessibleName("What is asked now")
         self._mark = Mark(look, look.tokens.type.verdict)
-        self.sentence = FittedText(("instruction", "body", "caption"))
+        self.sentence = FittedText(SENTENCE_ROLES)
         self.note = FittedText(("body", "caption"))
         words = QVBoxLayout()
         words.setSpacing(spacing.hair)
@@ -53,10 +56,10 @@ class AskBar(QFrame):
         before, self._prompt = self._prompt, prompt
         if prompt == before:
             return
-        self.sentence.show_words(prompt.sentence)
+        tripped = prompt.tone == "trip"
+        self.sentence.show_words(prompt.sentence, TRIP_ROLES if tripped else SENTENCE_ROLES)
         self.note.show_words(prompt.note)
         self.note.setVisible(bool(prompt.note))
-        tripped = prompt.tone == "trip"
         set_property(self, "tone", "trip" if tripped else "")
         set_property(self.sentence, "tone", "fail" if tripped else "")
         set_property(self.note, "tone", "" if tripped else prompt.tone)
@@ -86,6 +89,7 @@ class AskBar(QFrame):
     def _show_actions(self, actions: tuple[Action, ...]) -> None:
         for made in self.buttons:
             self._row.removeWidget(made)
+            made.hide()
             made.deleteLater()
         for shortcut in self._shortcuts:
             shortcut.deleteLater()
@@ -94,13 +98,14 @@ class AskBar(QFrame):
             made = button("likely" if action.likely else "action", _plain(action.words))
             made.setObjectName(action.name)
             made.setEnabled(action.enabled)
-            made.setDefault(action.likely)
+            made.setDefault(action.likely and action.name != RESET)
             made.setAccessibleDescription(f"Ctrl+{number}")
             made.setToolTip(f"Ctrl+{number}")
             made.clicked.connect(lambda _=False, name=action.name: self._act(name))
             shortcut = QShortcut(QKeySequence(f"Ctrl+{number}"), self)
             shortcut.activated.connect(made.click)
             self._row.addWidget(made)
+            made.show()
             self.buttons.append(made)
             self._shortcuts.append(shortcut)
 
@@ -109,10 +114,10 @@ class AskBar(QFrame):
             self.entry.setFocus()
             return
         for made, action in zip(self.buttons, prompt.actions, strict=True):
-            if action.likely:
+            if action.likely and prompt.tone != "trip":
                 made.setFocus()
                 return
-        # The focus of a button that went must not slide to STOP.
+        # The focus of a button that went must not slide to STOP, nor a Return reset a trip.
         self.setFocus()
 
     def _act(self, name: str) -> None:

@@ -30,7 +30,7 @@ class ChannelPanel(QFrame):
         self.setAccessibleName("Channel")
         spacing = look.tokens.spacing
         self.title = text("title", "Channel")
-        self.follow = button("choose", "Follow newest", "Follow the newest channel")
+        self.follow = button("choose", "Newest", "Follow the newest channel")
         self.follow.setCheckable(True)
         self.follow.setChecked(True)
         self.follow.setShortcut("Ctrl+N")

@@ -74,9 +74,10 @@ class FittedText(QLabel):
     def words(self) -> str:
         return self._words
 
-    def show_words(self, words: str) -> None:
-        if words != self._words:
-            self._words = words
+    def show_words(self, words: str, roles: tuple[str, ...] | None = None) -> None:
+        """Show `words`, in other `roles` from now on when they are given."""
+        if words != self._words or roles not in (None, self._roles):
+            self._words, self._roles = words, roles or self._roles
             self.setAccessibleName(words)
             self._fit()
 
@@ -166,7 +167,7 @@ class VerdictBadge(QFrame):
         self._mark = Mark(look, type_px.verdict if large else type_px.body)
         self._word = fitted(role)
         layout = QHBoxLayout(self)
-        gap = spacing.even if large else spacing.tight
+        gap = spacing.close if large else spacing.tight
         layout.setContentsMargins(gap, spacing.hair, gap, spacing.hair)
         layout.setSpacing(gap)
         layout.addStretch(1)

@@ -41,8 +41,7 @@ class Sheet(QWidget):
         self._content: SheetContent | None = None
         spacing, size = look.tokens.spacing, look.tokens.size
         frame = panel("sheet")
-        frame.setMaximumWidth(size.sheet_width)
-        frame.setMinimumWidth(min(size.sheet_width, 480))
+        frame.setFixedWidth(size.sheet_width)
         self._mark = Mark(look, look.tokens.type.label)
         self.title = text("label")
         self.text = QLabel()
@@ -55,7 +54,7 @@ class Sheet(QWidget):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(self.text)
-        scroll.setMinimumHeight(6 * look.tokens.type.label)
+        self._scroll = scroll
         self._row = QHBoxLayout()
         self._row.setSpacing(spacing.close)
         self._row.addStretch(1)
@@ -68,11 +67,11 @@ class Sheet(QWidget):
         inner.setContentsMargins(spacing.broad, spacing.broad, spacing.broad, spacing.broad)
         inner.setSpacing(spacing.even)
         inner.addLayout(head)
-        inner.addWidget(scroll, 1)
+        inner.addWidget(scroll)
         inner.addLayout(self._row)
         layout = QVBoxLayout(self)
         layout.addStretch(1)
-        layout.addWidget(frame, 2, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(frame, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(1)
         self._frame: QFrame = frame
         under.installEventFilter(self)
@@ -99,6 +98,7 @@ class Sheet(QWidget):
         if before is None or before.actions != content.actions:
             self._show_actions(content.actions)
         self.setGeometry(self._under.rect())
+        self._fit()
         self.show()
         self.raise_()
         for made, action in zip(self.buttons, content.actions, strict=True):
@@ -115,6 +115,7 @@ class Sheet(QWidget):
     def _show_actions(self, actions: tuple[Action, ...]) -> None:
         for made in self.buttons:
             self._row.removeWidget(made)
+            made.hide()
             made.deleteLater()
         self.buttons = []
         for action in actions:
@@ -123,6 +124,7 @@ class Sheet(QWidget):
             made.setDefault(action.likely)
             made.clicked.connect(lambda _=False, name=action.name: self.acted.emit(name))
             self._row.addWidget(made)
+            made.show()
             self.buttons.append(made)
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
@@ -135,7 +137,15 @@ class Sheet(QWidget):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if event is not None and event.type() == QEvent.Type.Resize and self.isVisible():
             self.setGeometry(self._under.rect())
+            self._fit()
         return False
+
+    def _fit(self) -> None:
+        """As high as its text, or as the room allows; then the text is scrolled."""
+        tokens = self._look.tokens
+        wanted = self.text.heightForWidth(tokens.size.sheet_width - 2 * tokens.spacing.broad - 2)
+        room = self._under.height() - tokens.target.operator_min - 8 * tokens.spacing.broad
+        self._scroll.setFixedHeight(max(tokens.type.label, min(wanted, room)))
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         painter = QPainter(self)

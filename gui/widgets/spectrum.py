@@ -40,6 +40,7 @@ class SpectrumPlot(QWidget):
         layout.addWidget(self.plot, 1)
         look.changed.connect(self._dress)
         self._dress()
+        self._empty()
 
     def show_curve(
         self, curve: Curve | None, gain: Value | None = None, pedestal: Value | None = None
@@ -52,10 +53,9 @@ class SpectrumPlot(QWidget):
             return
         self._shown = (curve, origin, per_pe)
         if curve is None:
-            self._bars.setData([0.0, 1.0], [0.0])
-            self._model.setData([], [])
-            self.caption.setText("")
+            self._empty()
             return
+        self.plot.showAxis("bottom")
         edges, counts = _edges(curve), np.asarray(curve.y, dtype=float)
         first, last = _filled(counts)
         if per_pe > 0:
@@ -69,6 +69,12 @@ class SpectrumPlot(QWidget):
         self.plot.setYRange(0, max(float(counts.max()), 1.0) * 1.05, padding=0)
         unit = "photoelectrons" if per_pe > 0 else curve.x_unit
         self.caption.setText(f"{plural(round(counts.sum()), 'event')} · charge in {unit}")
+
+    def _empty(self) -> None:
+        self._bars.setData([0.0, 1.0], [0.0])
+        self._model.setData([], [])
+        self.caption.setText("The spectrum of a channel appears here.")
+        self.plot.hideAxis("bottom")
 
     def _dress(self) -> None:
         tokens, palette = self._look.tokens, self._look.palette
