@@ -394,19 +394,25 @@ class GrblController:
         ) from silence
 
     def _identify(self, exchange: Exchange) -> Identity:
+        """Spoil what may be left of a broken-off line, then ask; all that comes before is old."""
+        exchange.send(protocol.SPOILER)
         exchange.send(protocol.INFO)
         self._infos_awaited += 1
-        version = None
+        version, refusal = None, ""
         while version is None:
-            line = exchange.receive()
+            try:
+                line = exchange.receive()
+            except InstrumentTimeout as error:
+                if not refusal:
+                    raise
+                raise WrongInstrument(
+                    f"the controller does not tell its version: {refusal}",
+                    port=self.port,
+                    sent=protocol.INFO,
+                ) from error
             version = _VERSION.fullmatch(line)
             if version is None:
-                if protocol.error_number(line) is not None:
-                    raise WrongInstrument(
-                        f"the controller does not tell its version: {line}",
-                        port=self.port,
-                        sent=protocol.INFO,
-                    )
+                refusal = line if protocol.error_number(line) is not None else refusal
                 self._take_push(line)
         while exchange.receive() != "ok":
             pass
@@ -435,6 +441,7 @@ class GrblController:
                     sent=protocol.INFO,
                 )
         elif status.mode in ("Run", "Jog", "Check"):
+            exchange.send(protocol.SPOILER)
             exchange.send(protocol.MODES)
             while not exchange.receive().startswith("[GC:"):
                 pass

@@ -39,6 +39,9 @@ INFO = "$I"
 SETTINGS = "$$"
 OFFSETS = "$#"
 MODES = "$G"
+SPOILER = "%"
+"""As a line of its own it is only refused; after half a line that somebody left it makes the
+controller refuse the whole."""
 
 STATUS_MASK = 10
 REPORT_INCHES = 13

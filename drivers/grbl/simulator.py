@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 
 from drivers.clock import Clock, RealClock
 from drivers.grbl import protocol
+from drivers.grbl.coordinates import Coordinates, millimetres_per
 from drivers.grbl.gcode import (
     COOLANT,
     JOG_WORDS,
@@ -22,7 +23,6 @@ from drivers.loopback import LineFaults, PtyEnd
 POLL_S = 0.002
 WCO_EVERY = {"idle": 10, "busy": 30}
 OVERRIDES_EVERY = {"idle": 10, "busy": 20}
-INCH_MM = 25.4
 
 _Steps = Generator[None, None, None]
 
@@ -64,7 +64,7 @@ class GrblSimulator:
         self._settings = dict(protocol.DEFAULT_SETTINGS)
         self._settings.update(zip(protocol.TRAVEL, travel, strict=True))
         self._settings.update(settings or {})
-        self._stored = {f"G{number}": (0.0, 0.0, 0.0) for number in (*range(54, 60), 28, 30)}
+        self._coordinates = Coordinates(self._settings)
         self._motion = Motion(travel, start_mm, self._clock.now_s(), on_move)
         self._lock = threading.RLock()
         self.faults = LineFaults()
@@ -343,7 +343,7 @@ class GrblSimulator:
         self._say(protocol.MSG_ENABLED if self._checking else protocol.MSG_DISABLED)
 
     def _list_offsets(self) -> None:
-        for name, offset in self._stored.items():
+        for name, offset in self._coordinates.stored.items():
             self._say(f"[{name}:{protocol.format_triple(offset)}]")
         self._say(f"[G92:{protocol.format_triple(self._modal.g92)}]")
         self._say("[TLO:0.000]")
@@ -416,10 +416,11 @@ class GrblSimulator:
         if not line.has_axes:
             raise GcodeError(26)
         units = line.code_of("units") or self._modal.units
-        target = self._target(line, line.code_of("distance") or self._modal.distance, units)
-        if self._settings[protocol.SOFT_LIMITS] and not self._inside(target):
+        distance = line.code_of("distance") or self._modal.distance
+        target = self._coordinates.target(line, units, distance, self._modal, self._motion.end)
+        if self._settings[protocol.SOFT_LIMITS] and not self._coordinates.reaches(target):
             raise GcodeError(15)
-        yield from self._plan(target, line.values["F"] * _scale(units), "jog")
+        yield from self._plan(target, line.values["F"] * millimetres_per(units), "jog")
 
     def _execute_gcode(self, line: Line) -> _Steps:
         self._check_axis_words(line)
@@ -435,9 +436,11 @@ class GrblSimulator:
             while self._clock.now_s() < ends_at_s:
                 yield
         elif "G10" in line.codes:
-            self._store_offset(line, units)
+            self._coordinates.store(line, units, self._modal, self._motion.end)
+            self._wco_countdown = 0
         elif "G92" in line.codes:
-            self._shift_coordinates(line, units)
+            self._coordinates.shift(line, units, self._modal, self._motion.end)
+            self._wco_countdown = 0
         elif "G92.1" in line.codes:
             self._modal.g92 = (0.0, 0.0, 0.0)
             self._wco_countdown = 0
@@ -452,7 +455,7 @@ class GrblSimulator:
         if not values.get("T", 0.0).is_integer():
             raise GcodeError(23)
         motion = line.code_of("motion") or modal.motion
-        feed = values["F"] * _scale(units) if "F" in values else modal.feed
+        feed = values["F"] * millimetres_per(units) if "F" in values else modal.feed
         if moves and motion == "G1" and feed <= 0:
             raise GcodeError(22)
         modal.units, modal.motion, modal.feed = units, motion, feed
@@ -468,8 +471,10 @@ class GrblSimulator:
             self._wco_countdown = 0
 
     def _move(self, line: Line, units: str) -> _Steps:
-        target = self._target(line, self._modal.distance, units)
-        if self._settings[protocol.SOFT_LIMITS] and not self._inside(target):
+        target = self._coordinates.target(
+            line, units, self._modal.distance, self._modal, self._motion.end
+        )
+        if self._settings[protocol.SOFT_LIMITS] and not self._coordinates.reaches(target):
             yield from self._finish_moves()
             self._owes_ok = True
             self._raise_alarm(2)
@@ -507,68 +512,6 @@ class GrblSimulator:
         if self._outputs != before:
             self._override_countdown = 0
 
-    def _store_offset(self, line: Line, units: str) -> None:
-        number, kind = line.values["P"], line.values["L"]
-        if not (number.is_integer() and 0 <= number <= 6):
-            raise GcodeError(29)
-        if kind not in (2, 20):
-            raise GcodeError(20)
-        name = f"G{53 + int(number)}" if number else self._modal.coordinates
-        offset = list(self._stored[name])
-        for axis, letter in enumerate("XYZ"):
-            if letter in line.values:
-                value = line.values[letter] * _scale(units)
-                offset[axis] = value if kind == 2 else self._motion.end[axis] - value
-        self._stored[name] = (offset[0], offset[1], offset[2])
-        self._wco_countdown = 0
-
-    def _shift_coordinates(self, line: Line, units: str) -> None:
-        shift = list(self._modal.g92)
-        base = self._stored[self._modal.coordinates]
-        for axis, letter in enumerate("XYZ"):
-            if letter in line.values:
-                value = line.values[letter] * _scale(units)
-                shift[axis] = self._motion.end[axis] - base[axis] - value
-        self._modal.g92 = (shift[0], shift[1], shift[2])
-        self._wco_countdown = 0
-
-    def _offset(self) -> Triple:
-        base, shift = self._stored[self._modal.coordinates], self._modal.g92
-        return (base[0] + shift[0], base[1] + shift[1], base[2] + shift[2])
-
-    def _target(self, line: Line, distance: str, units: str) -> Triple:
-        if "G53" in line.codes:
-            return self._from_machine_words(line, units)
-        target = list(self._motion.end)
-        for axis, letter in enumerate("XYZ"):
-            if letter in line.values:
-                value = line.values[letter] * _scale(units)
-                if distance == "G91":
-                    target[axis] += value
-                else:
-                    target[axis] = value + self._offset()[axis]
-        return self._on_steps(target)
-
-    def _from_machine_words(self, line: Line, units: str) -> Triple:
-        target = list(self._motion.end)
-        for axis, letter in enumerate("XYZ"):
-            if letter in line.values:
-                target[axis] = line.values[letter] * _scale(units)
-        return self._on_steps(target)
-
-    def _on_steps(self, target: list[float]) -> Triple:
-        x, y, z = (
-            round(value * self._settings[number]) / self._settings[number]
-            for value, number in zip(target, protocol.STEPS_PER_MM, strict=True)
-        )
-        return x, y, z
-
-    def _inside(self, target: Triple) -> bool:
-        return all(
-            -self._settings[number] - 1e-9 <= value <= 1e-9
-            for value, number in zip(target, protocol.TRAVEL, strict=True)
-        )
-
     def _plan(self, target: Triple, feed_mm_per_min: float, kind: BlockKind) -> _Steps:
         while self._motion.blocks >= protocol.PLANNER_BLOCKS:
             yield
@@ -590,8 +533,8 @@ class GrblSimulator:
     def _report_status(self) -> None:
         state = self._state()
         pace = "busy" if state in ("Run", "Hold:0", "Jog", "Door:0") else "idle"
-        machine = self._on_steps(list(self._motion.machine))
-        offset = self._offset()
+        machine = self._coordinates.on_steps(self._motion.machine)
+        offset = self._coordinates.offset(self._modal)
         if int(self._settings[protocol.STATUS_MASK]) & 1:
             fields = [state, f"MPos:{protocol.format_triple(machine)}"]
         else:
@@ -623,7 +566,3 @@ class GrblSimulator:
             if letters:
                 fields.append(f"A:{letters}")
         self._say("<" + "|".join(fields) + ">")
-
-
-def _scale(units: str) -> float:
-    return INCH_MM if units == "G20" else 1.0

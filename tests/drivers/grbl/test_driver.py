@@ -30,6 +30,7 @@ from drivers.roles import Gantry, Gripper, Position
 from ..scripted import scripted_pty
 
 ALARM_REPORT = b"<Alarm|MPos:0.000,0.000,0.000|FS:0,0|WCO:0.000,0.000,0.000>\r\n"
+SPOILED = (b"%\n", b"error:9\r\n")
 
 
 class NoticingClock:
@@ -64,10 +65,10 @@ def test_they_fulfil_the_roles_of_gantry_and_gripper(controller):
 )
 def test_another_firmware_is_refused(answer, complaint):
     with (
-        scripted_pty([(b"?", ALARM_REPORT), (b"$I\n", answer)]) as (path, _),
+        scripted_pty([(b"?", ALARM_REPORT), SPOILED, (b"$I\n", answer)]) as (path, _),
         pytest.raises(WrongInstrument, match=complaint),
     ):
-        GrblController.open(path)
+        GrblController.open(path, deadline_s=0.2)
 
 
 def test_something_that_is_no_grbl_is_refused(monkeypatch):
@@ -183,6 +184,17 @@ def test_a_station_that_starts_again_finds_the_machine_as_it_was(simulator, worl
     gantry.move_to(10, feed_mm_per_min=6000)
     gantry.close()
     assert simulator.output("flood")
+
+
+def test_half_a_line_left_by_a_killed_station_is_never_carried_out(simulator, world, clock):
+    crashed = GrblGantry.open(simulator.path, clock=clock)
+    crashed.home()
+    crashed.controller.send_realtime(b"$J=G21G90X100F60")
+    crashed.controller._transport.close()
+    gantry = GrblGantry.open(simulator.path, clock=clock)
+    assert gantry.state() == "Idle"
+    assert gantry.position() == Position(598, 398, 118)
+    gantry.close()
 
 
 def test_a_station_that_starts_while_the_gantry_moves_waits_for_it(simulator, clock):
@@ -363,6 +375,7 @@ def test_homing_a_jammed_axis_fails_with_its_alarm_and_can_be_tried_again(gantry
 def test_every_error_is_told_in_words(number):
     dialogue = [
         (b"?", ALARM_REPORT),
+        SPOILED,
         (b"$I\n", b"[VER:1.1h.20190830:]\r\n[OPT:VM,15,128]\r\nok\r\n"),
         (b"$$\n", b"$13=0\r\nok\r\n"),
         (b"G21\n", b"error:%d\r\n" % number),
@@ -377,6 +390,7 @@ def test_every_error_is_told_in_words(number):
 def test_pushed_messages_never_count_as_answers():
     dialogue = [
         (b"?", ALARM_REPORT),
+        SPOILED,
         (b"$I\n", b"[VER:1.1h.20190830:]\r\n[OPT:VM,15,128]\r\nok\r\n"),
         (b"$$\n", b"$13=0\r\nok\r\n"),
         (
@@ -426,10 +440,12 @@ def test_a_late_answer_to_the_identity_question_itself_does_not_shift_the_next()
     info = b"[VER:1.1h.20190830:]\r\n[OPT:VM,15,128]\r\nok\r\n"
     dialogue = [
         (b"?", ALARM_REPORT),
+        SPOILED,
         (b"$I\n", info),
         (b"$$\n", b"$13=0\r\nok\r\n"),
         (b"$I\n", b""),
         (b"?", ALARM_REPORT),
+        SPOILED,
         (b"$I\n", info + info),
         (b"$G\n", b"[GC:G0 G54 G17 G21 G90 G94 M5 M9 T0 F0 S0]\r\nok\r\n"),
     ]

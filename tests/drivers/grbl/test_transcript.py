@@ -8,6 +8,7 @@ from .conftest import RawPort
 
 SESSION = [
     (b"?", b"<Alarm|MPos:0.000,0.000,0.000|FS:0,0|WCO:0.000,0.000,0.000>\r\n"),
+    (b"%\n", b"error:9\r\n"),
     (b"$I\n", b"[VER:1.1h.20190830:]\r\n[OPT:VM,15,128]\r\nok\r\n"),
     (
         b"$$\n",
