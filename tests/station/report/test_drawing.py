@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib
@@ -7,9 +8,11 @@ import pytest
 
 from station.catalogue import Catalogue
 from station.catalogue.polygon import moved
+from station.report import ModuleReport, collect
 from station.report.axes import nice_step, ticks
-from station.report.board_maps import board_drawing, colour_range
+from station.report.board_maps import board_drawing, colour_range, placement_map
 from station.report.drawing import Figure, Shape, Words, svg, verdict_mark, viridis
+from tests.station.report.recorded import Bench, Module
 
 
 @pytest.mark.parametrize("fraction", np.linspace(0, 1, 41))
@@ -55,6 +58,33 @@ def test_the_wide_edge_of_a_board_is_above(catalogue: Catalogue) -> None:
     board = board_drawing(shape, catalogue.tile_formats, width=300, height=300)
     rows = {p.row: board.centres[p.index][1] for p in shape.positions}
     assert rows[8] < rows[1]
+
+
+def _drawn_words(report: ModuleReport) -> str:
+    figure = placement_map(report, width=300, height=300)
+    return " ".join(item.text for item in figure.items if isinstance(item, Words))
+
+
+def test_arrows_are_drawn_in_the_frame_of_the_limits_when_they_can_be_seen_there(
+    shown: tuple[Bench, Module],
+) -> None:
+    bench, module = shown
+    report = collect(bench.store, bench.catalogue, module.label)
+    assert "64 of 64 tiles" in _drawn_words(report)
+    assert "frame: limits" in _drawn_words(report)
+    small = [
+        replace(
+            tile,
+            placement={
+                quantity: replace(reading, value=0.02 * (reading.value or 0.0))
+                for quantity, reading in tile.placement.items()
+            },
+        )
+        for tile in report.tiles
+    ]
+    words = _drawn_words(replace(report, tiles=tuple(small)))
+    assert "limits are wider than the tiles as drawn" in words
+    assert "frame" not in words
 
 
 def test_one_dead_channel_does_not_take_the_colours_of_the_others() -> None:
