@@ -13,11 +13,15 @@ from contextlib import ExitStack
 from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from station.gain_files import FileGain
+    from station.session import Session
 
 app = typer.Typer(
     name="tessera",
@@ -201,7 +205,7 @@ def _run_headless(
         raise typer.Exit(Exit.NOT_ALL_GOOD)
 
 
-def _close(session: Any, console: Console) -> None:
+def _close(session: "Session", console: Console) -> None:
     for problem in session.close():
         console.print(f"[bold red]NOT VERIFIED SAFE:[/] {problem}")
 
@@ -326,23 +330,19 @@ def gain(
         raise typer.Exit(Exit.NOT_ALL_GOOD)
 
 
-def _print_gains(results: Any) -> None:
-    table = Table("file", "gain", "method", "verdict", "reasons", box=None)
+def _print_gains(results: "list[FileGain]") -> None:
+    widest = max(len(Path(result.file).name) for result in results)
     for result in results:
         estimate = result.estimate
         shown = (
-            "—"
+            "can't tell"
             if estimate.value is None
             else f"{estimate.value:.3f} ± {estimate.sigma:.3f} {estimate.unit}"
         )
-        table.add_row(
-            Path(result.file).name,
-            shown,
-            estimate.method,
-            result.verdict,
-            "; ".join(estimate.reasons),
-        )
-    out.print(table)
+        name = Path(result.file).name
+        out.print(f"{name:<{widest}}  {shown:<26}  {estimate.method}", highlight=False)
+        for reason in estimate.reasons:
+            out.print(f"    {reason}", style="dim", markup=False, highlight=False)
 
 
 @app.command()

@@ -1,0 +1,182 @@
+"""The command line: what scripts and people get from it."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from analysis.sipm.simulate import SiPMTruth, gain, simulate_charges
+from db import open_store
+from station.cli import app
+from station.session import DATABASE
+from station.twin.server import Twin
+
+runner = CliRunner()
+FIELDS = {"file", "value", "sigma", "unit", "method", "verdict", "reasons"}
+
+
+@pytest.fixture
+def spectrum(tmp_path: Path) -> Path:
+    """A simulated charge spectrum as a two-column file."""
+    rng = np.random.default_rng(4)
+    charges = np.round(
+        simulate_charges(
+            rng,
+            SiPMTruth(),
+            bias_v=40.8,
+            temperature_c=25.0,
+            mean_photons=9.0,
+            n_events=20_000,
+            pedestal_adc=100.0,
+            noise_adc=2.5,
+        )
+    ).astype(int)
+    values, counts = np.unique(charges, return_counts=True)
+    path = tmp_path / "channel_07.csv"
+    path.write_text(
+        "ADC,Count\n" + "\n".join(f"{v},{c}" for v, c in zip(values, counts, strict=True))
+    )
+    return path
+
+
+@pytest.mark.parametrize("command", ["run", "twin", "gain", "report", "doctor"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Example: tessera " + command in re.sub(r"\s+", " ", result.output)
+
+
+def test_gain_answers_as_an_array_with_an_object_per_file(spectrum: Path) -> None:
+    result = runner.invoke(app, ["gain", str(spectrum), "--json"])
+    assert result.exit_code == 0
+    (answer,) = json.loads(result.stdout)
+    assert set(answer) >= FIELDS
+    assert answer["file"] == str(spectrum)
+    true = gain(SiPMTruth(), 40.8, 25.0)
+    assert abs(answer["value"] - true) < 5 * answer["sigma"]
+    assert abs(answer["value"] / true - 1) < 0.005
+
+
+def test_a_spectrum_without_peaks_is_unknown_with_a_reason_and_exit_code_3(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "flat.csv"
+    path.write_text("ADC,Count\n" + "\n".join(f"{i},{100}" for i in range(200)))
+    result = runner.invoke(app, ["gain", str(path), "--json"])
+    assert result.exit_code == 3
+    (answer,) = json.loads(result.stdout)
+    assert answer["value"] is None
+    assert answer["sigma"] is None
+    assert answer["verdict"] == "unknown"
+    assert answer["reasons"]
+
+
+def test_an_unreadable_file_is_named_and_the_others_are_still_answered(
+    spectrum: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text("ADC,Count\n1,2\n2,many\n")
+    result = runner.invoke(app, ["gain", str(broken), str(spectrum), "--json"])
+    assert result.exit_code == 2
+    bad, good = json.loads(result.stdout)
+    assert bad["value"] is None
+    assert "broken.csv" in bad["reasons"][0]
+    assert "3" in bad["reasons"][0]
+    assert good["value"] is not None
+
+
+def test_stored_gains_are_in_the_records_with_their_spectrum(
+    spectrum: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    arguments = ["gain", str(spectrum), "--store", "--part", "320SP0900000042", "--json"]
+    result = runner.invoke(app, [*arguments, "--data", str(data)])
+    assert result.exit_code == 0, result.output
+    from db.queries import readings_of_part
+
+    with open_store(data / DATABASE, data / "attachments") as store:
+        readings = readings_of_part(store, "320SP0900000042").set_index("quantity")
+        part = store.get_part("320SP0900000042")
+        assert part is not None
+        assert store.open_runs(part.site_id) == []
+    (answer,) = json.loads(result.stdout)
+    assert readings.loc["gain", "value"] == answer["value"]
+    assert readings.loc["gain", "sigma"] == answer["sigma"]
+
+
+def test_a_wrong_part_label_stores_nothing(spectrum: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    result = runner.invoke(
+        app, ["gain", str(spectrum), "--store", "--part", "320XX0", "--data", str(data)]
+    )
+    assert result.exit_code == 2
+    assert "320XX0" in result.output
+    assert not (data / DATABASE).exists()
+
+
+def test_a_divisor_without_its_error_is_refused(spectrum: Path) -> None:
+    result = runner.invoke(app, ["gain", str(spectrum), "--enf-divisor", "1.1"])
+    assert result.exit_code == 2
+    assert "belong together" in result.output
+
+
+def test_a_report_of_an_unknown_module_names_it(tmp_path: Path, spectrum: Path) -> None:
+    data = tmp_path / "data"
+    missing = runner.invoke(app, ["report", "320TMD8FC000001", "--data", str(data)])
+    assert missing.exit_code == 2
+    assert "no records" in missing.output
+    runner.invoke(app, ["gain", str(spectrum), "--store", "--data", str(data)])
+    unknown = runner.invoke(app, ["report", "320TMD8FC000001", "--data", str(data)])
+    assert unknown.exit_code == 2
+    assert "320TMD8FC000001" in unknown.output
+    no_label = runner.invoke(app, ["report", "module 7", "--data", str(data)])
+    assert no_label.exit_code == 2
+
+
+def test_the_doctor_names_every_instrument_that_answers(tmp_path: Path, twin: Twin) -> None:
+    line = tmp_path / "twin" / "line.toml"
+    result = runner.invoke(app, ["doctor", "--line", str(line), "--json"])
+    assert result.exit_code == 0, result.output
+    found = {entry["role"]: entry for entry in json.loads(result.stdout)}
+    assert set(found) == {"bias", "readout", "gantry", "camera"}
+    assert "2450" in found["bias"]["identity"]
+    assert all(entry["healthy"] for entry in found.values())
+
+
+def test_the_doctor_tells_silent_from_healthy_and_exits_with_1(tmp_path: Path, twin: Twin) -> None:
+    twin.camera.stop()
+    result = runner.invoke(
+        app, ["doctor", "--line", str(tmp_path / "twin" / "line.toml"), "--json"]
+    )
+    assert result.exit_code == 1
+    found = {entry["role"]: entry for entry in json.loads(result.stdout)}
+    assert not found["camera"]["healthy"]
+    assert found["bias"]["healthy"]
+
+
+def test_the_doctor_leaves_a_bias_that_is_on_as_it_is(tmp_path: Path, twin: Twin) -> None:
+    from tests.station.test_recovery import leave_bias_on
+
+    leave_bias_on(twin)
+    result = runner.invoke(
+        app, ["doctor", "--line", str(tmp_path / "twin" / "line.toml"), "--json"]
+    )
+    assert result.exit_code == 1
+    found = {entry["role"]: entry for entry in json.loads(result.stdout)}
+    assert found["bias"]["state"].startswith("output ON")
+    assert "not examined" in found["readout"]["state"]
+    assert twin.bias.output_is_on()
+
+
+def test_a_malformed_profile_is_refused_naming_line_and_field(tmp_path: Path, twin: Twin) -> None:
+    line = tmp_path / "twin" / "line.toml"
+    text = line.read_text().replace("max_voltage_v = 45.0", "max_voltage_v = 450.0")
+    line.write_text(text)
+    result = runner.invoke(app, ["doctor", "--line", str(line)])
+    assert result.exit_code == 2
+    number = text.splitlines().index("max_voltage_v = 450.0") + 1
+    assert f"line.toml:{number}" in result.output.replace("\n", "")
+    assert "max_voltage_v" in result.output
