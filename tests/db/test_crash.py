@@ -1,6 +1,7 @@
 import random
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -37,8 +38,10 @@ for number in itertools.count():
 """
 
 
-def crash(folder: Path, line: Any, environment: dict[str, str], after_lines: int) -> list[UUID]:
-    """Let a program record until it has printed so many batches, then kill it at some instant."""
+def crash(
+    folder: Path, line: Any, environment: dict[str, str], *, after_lines: int, later_s: float
+) -> list[UUID]:
+    """Let a program record, kill it some time after so many printed batches; what it printed."""
     program = subprocess.Popen(
         [sys.executable, "-c", RECORD, str(folder), str(line.run.id), str(line.board.id)],
         env=environment,
@@ -47,6 +50,8 @@ def crash(folder: Path, line: Any, environment: dict[str, str], after_lines: int
     )
     assert program.stdout is not None
     printed = [program.stdout.readline() for _ in range(after_lines)]
+    with suppress(subprocess.TimeoutExpired):
+        program.wait(later_s)
     program.kill()
     rest = program.communicate()[0].splitlines()
     lines = [text.split() for text in [*printed, *rest]]
@@ -86,7 +91,13 @@ def kill_many_times(folder: Path, line: Any, environment: dict[str, str], kills:
     printed: list[UUID] = []
     before = 0
     for _ in range(kills):
-        printed += crash(folder, line, environment, after_lines=dice.randint(1, 12))
+        printed += crash(
+            folder,
+            line,
+            environment,
+            after_lines=dice.randint(1, 12),
+            later_s=dice.uniform(0.0, 0.03),
+        )
         readings = check(folder, printed)
         assert readings >= before
         before = readings
