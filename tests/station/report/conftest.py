@@ -1,5 +1,6 @@
 """A catalogue and a bench with an empty store."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,17 @@ def catalogue() -> Catalogue:
     return load_catalogue()
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory, catalogue: Catalogue) -> Path:
+    """The folder of a store without modules."""
+    folder = tmp_path_factory.mktemp("empty") / "store"
+    open_bench(folder, catalogue).store.close()
+    return folder
+
+
 @pytest.fixture
-def bench(tmp_path: Path, catalogue: Catalogue) -> Iterator[Bench]:
-    bench = open_bench(tmp_path, catalogue)
+def bench(tmp_path: Path, empty: Path, catalogue: Catalogue) -> Iterator[Bench]:
+    bench = open_bench(Path(shutil.copytree(empty, tmp_path / "store")), catalogue)
     yield bench
     bench.store.close()
 
