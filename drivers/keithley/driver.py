@@ -68,6 +68,7 @@ class Keithley2450:
         self._deadline_s = deadline_s
         self._limits: tuple[float, float] | None = None
         self._identity: Identity | None = None
+        self._descents = 0
         self.errors_found: list[protocol.QueuedError] = []
         try:
             with self._transaction() as exchange:
@@ -163,6 +164,8 @@ class Keithley2450:
             InstrumentError: it is not certain that the output is off.
         """
 
+        self._descents += 1
+
         def off() -> None:
             with self._transaction() as exchange:
                 self._command(exchange, f"{protocol.OUTPUT} OFF")
@@ -201,11 +204,13 @@ class Keithley2450:
             InterlockOpen: the target needs the interlock closed.
             InstrumentRefused: the output is off.
             ComplianceTripped: the current limit was reached.
-            RampInterrupted: the output went off or does not follow.
+            RampInterrupted: the output went off or does not follow, or another thread brought the
+                supply down meanwhile.
         """
         self._check_rate(rate_v_per_s)
         max_voltage_v, _ = self._programmed()
         self._check_setpoint(voltage_v, max_voltage_v)
+        descents = self._descents
         with self._transaction() as exchange:
             self._check_interlock(exchange, voltage_v)
             reading = self._reading(exchange)
@@ -221,7 +226,7 @@ class Keithley2450:
             due_s = self._clock.now_s() + STEP_S
             if abs(step_v) > abs(reading.set_v):
                 with checkpoint():
-                    self._set(step_v)
+                    self._raise_to(step_v, descents)
             else:
                 self._set(step_v)
             self._clock.sleep(due_s - self._clock.now_s())
@@ -239,6 +244,7 @@ class Keithley2450:
             InstrumentError: it is not certain that the output is off.
         """
         self._check_rate(rate_v_per_s)
+        self._descents += 1
         if _insist(self.output_is_on):
             with contextlib.suppress(InstrumentRefused):
                 self._walk_down(rate_v_per_s)
@@ -299,6 +305,14 @@ class Keithley2450:
 
     def _set(self, voltage_v: float) -> None:
         with self._transaction() as exchange:
+            self._command(exchange, f"{protocol.VOLTAGE} {voltage_v:.6E}")
+
+    def _raise_to(self, voltage_v: float, descents: int) -> None:
+        with self._transaction() as exchange:
+            if descents != self._descents:
+                raise RampInterrupted(
+                    f"the supply was brought down on the way to {voltage_v:.3f} V", port=self.port
+                )
             self._command(exchange, f"{protocol.VOLTAGE} {voltage_v:.6E}")
 
     def _command(self, exchange: Exchange, command: str) -> None:

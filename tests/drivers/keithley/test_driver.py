@@ -1,6 +1,7 @@
 import contextlib
 import itertools
 import math
+import threading
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -217,6 +218,27 @@ def test_a_button_pressed_at_the_front_panel_ends_a_ramp(live, simulator):
 
     with pytest.raises(RampInterrupted, match="went off by itself"):
         live.ramp_to(20, rate_v_per_s=10, checkpoint=press)
+
+
+@pytest.mark.parametrize("way_down", ["ramp_down", "switch_off"])
+def test_a_ramp_never_rises_again_after_another_thread_brought_the_supply_down(live, way_down):
+    act = {"ramp_down": lambda: live.ramp_down(rate_v_per_s=100), "switch_off": live.switch_off}
+    heights = []
+
+    @contextlib.contextmanager
+    def bring_it_down_at_5():
+        heights.append(live.read().set_v)
+        if heights[-1] >= 5:
+            thread = threading.Thread(target=act[way_down])
+            thread.start()
+            thread.join(10)
+        yield
+
+    with pytest.raises(RampInterrupted, match="brought down"):
+        live.ramp_to(20, rate_v_per_s=10, checkpoint=bring_it_down_at_5)
+    reading = live.read()
+    assert not reading.output_on
+    assert reading.set_v <= 5
 
 
 def test_a_ramp_with_the_output_off_is_refused(source, free):
