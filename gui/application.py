@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     window.resize(1440, 900)
     window.show()
     QTimer.singleShot(0, desk.open)
+    QTimer.singleShot(0, lambda: window.test)
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: desk.close())
     # Python runs its signal handlers only between its own instructions: give it some.

@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from station.catalogue import BoardShape, Catalogue
+
+if TYPE_CHECKING:
+    from station.catalogue import BoardShape, Catalogue
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Cell:
         return f"{across}, column {self.column}"
 
 
-def cells_of(shape: BoardShape, catalogue: Catalogue) -> tuple[Cell, ...]:
+def cells_of(shape: "BoardShape", catalogue: "Catalogue") -> tuple[Cell, ...]:
     """The outline of the wrapped tile of every position, turned and moved to its place."""
     cells = []
     for position in shape.positions:

@@ -5,11 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from PyQt6.QtCore import QObject, pyqtSignal
-from station.catalogue import BoardShape, Label, LabelError, parse_label
 from station.events import Ask, Message
+
+if TYPE_CHECKING:
+    from gui.labels import Checked
 
 from gui.inbox import Inbox
 from gui.jobs import Job
@@ -148,15 +150,12 @@ class Desk(QObject):
 
     # -- the shift ---------------------------------------------------------------------------
 
-    def check_label(self, text: str) -> tuple[Label, BoardShape]:
-        """The label with its board shape. Raises LabelError with the reason of a refusal."""
-        label = parse_label(text)
-        if label.kind != "tile_module":
-            kind = label.kind.replace("_", " ")
-            raise LabelError(label.text, f"is a {kind}; the label of the tile module is needed")
-        if self.session is None:
-            raise LabelError(label.text, "the line is not open yet")
-        return label, self.session.catalogue.shape_of(label)
+    def check_label(self, text: str) -> "Checked":
+        """Read a label of a tile module; the line has to be open."""
+        from gui.labels import check_module
+
+        assert self.session is not None
+        return check_module(text, self.session.catalogue)
 
     def start_shift(self, text: str) -> None:
         """Start the shift with a typed or scanned label; without one the line brings its own."""
@@ -165,11 +164,11 @@ class Desk(QObject):
             return
         label: str | None = None
         if text.strip():
-            try:
-                label = self.check_label(text)[0].text
-            except LabelError as error:
-                self.tell(f"Not accepted: {error.text}: {error.reason}.", "fail")
+            checked = self.check_label(text)
+            if checked.refusal:
+                self.tell(checked.refusal, "fail")
                 return
+            label = checked.text
         self.tell("")
         self._stopped_by_hand = False
         self.state.finished = None

@@ -25,7 +25,8 @@ class Scale:
 def scale_of(values: Sequence[float]) -> Scale | None:
     """Round range around the median, at most four times the middle half wide; None without values.
 
-    The ends are multiples of a 1-2-5 step, so that the scale moves seldom.
+    The ends are multiples of a 1-2-5 step, an even number of steps apart, so that the scale moves
+    seldom and its middle is round too.
     """
     if not values:
         return None
@@ -34,9 +35,9 @@ def scale_of(values: Sequence[float]) -> Scale | None:
     reach = 2 * max(upper - lower, abs(median) * 0.02, 1e-9)
     low, high = max(array.min(), median - reach), min(array.max(), median + reach)
     step = _step(max(high - low, reach / 2))
-    low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    if high <= low:
-        high = low + step
+    first, last = math.floor(low / step), math.ceil(high / step)
+    last += (last - first) % 2 or 2 * (last == first)
+    low, high = first * step, last * step
     shown = (low, (low + high) / 2, high)
     exact = (d for d in range(7) if all(abs(round(v, d) - v) < step / 100 for v in shown))
     return Scale(low, high, next(exact, 6))

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from station.catalogue import Catalogue
 from station.events import Answer, Listener, ModuleDone
+
+if TYPE_CHECKING:
+    from station.catalogue import Catalogue
 
 
 class Named(Protocol):
@@ -31,7 +33,7 @@ class StationSession(Protocol):
     def operator_name(self) -> str: ...
 
     @property
-    def catalogue(self) -> Catalogue: ...
+    def catalogue(self) -> "Catalogue": ...
 
     @property
     def recovery(self) -> tuple[str, ...]: ...

@@ -39,6 +39,8 @@ from gui.words import (
 TREND_LENGTH = 90
 EVENTS_KEPT = 200
 LEAST_ELAPSED_S = 2.0
+REASONS_SAID = 3
+BAD_WORST_FIRST = ("fail", "unknown", "flag")
 PLACING = ("sipm_offset_x", "sipm_offset_y", "sipm_offset", "placed_rotation")
 ROUTINE_NOTES = ("placing", "wrapping", "operating point", "board found")
 """Notes that only the records need."""
@@ -62,10 +64,11 @@ class Measured:
 
 
 @dataclass
-class TileInWork:
-    """The tile that was looked at last."""
+class InspectedTile:
+    """A tile with its picture, its measurements and what was found on it."""
 
     label: str = ""
+    picture: Picture | None = None
     measured: Measured = field(default_factory=Measured)
     findings: list[Finding] = field(default_factory=list)
 
@@ -107,9 +110,10 @@ class ShiftState:
         self.seconds_left: float | None = None
         self.channels: dict[int, Measured] = {}
         self.module_values: dict[str, Value] = {}
-        self.tile = TileInWork()
-        self.picture: Picture | None = None
-        self.picture_label = ""
+        self.tile = InspectedTile()
+        """The tile that was measured last; the one in work takes its place when it is done."""
+        self.looked_at: tuple[str, Picture] | None = None
+        """Label and picture of the last look that was no inspection."""
         self.newest: int | None = None
         self.finished: ModuleDone | None = None
         self.done: list[ModuleDone] = []
@@ -123,6 +127,7 @@ class ShiftState:
         self.events: deque[EventLine] = deque(maxlen=EVENTS_KEPT)
         self.events_seen = 0
         self._runs: dict[UUID, RunInWork] = {}
+        self._tile_in_work = InspectedTile()
 
     @property
     def verdict(self) -> Verdict | None:
@@ -173,7 +178,7 @@ class ShiftState:
                 self.finished = message
                 self.done.append(message)
                 word = VERDICT_WORDS[message.verdict]
-                why = f": {'; '.join(message.reasons)}" if message.reasons else ""
+                why = because(message.reasons)
                 self.say(f"{message.module} is {word}{why}", at, message.verdict)
 
     def _line(self, line: LineState, at: datetime) -> None:
@@ -206,7 +211,7 @@ class ShiftState:
         if started.procedure != "inspect_tile":
             self.progress = self.seconds_left = None
         if started.procedure == "inspect_tile":
-            self.tile = TileInWork(started.label)
+            self._tile_in_work = InspectedTile(started.label)
             return
         if started.procedure == "test_board":
             self.module_values, self.newest = {}, None
@@ -224,15 +229,12 @@ class ShiftState:
         self._runs.pop(ended.run_id, None)
         if self.run is not None and self.run.run_id == ended.run_id:
             self.run = None
-        if ended.procedure == "inspect_tile" and ended.verdict in ("pass", "flag"):
-            self.tiles_good += 1
-        if ended.ending == "done" and ended.verdict == "pass":
-            return
-        what = f"{ended.label}: {self.doing(ended.procedure)} {ENDING_WORDS[ended.ending]}"
-        if ended.ending == "done":
-            what = f"{ended.label}: {VERDICT_WORDS[ended.verdict]}"
-        why = f": {'; '.join(ended.reasons)}" if ended.reasons else ""
-        self.say(what + why, at, ended.verdict if ended.ending == "done" else "fail")
+        if ended.procedure == "inspect_tile":
+            self.tile, self.looked_at = self._tile_in_work, None
+            self.tiles_good += ended.verdict in ("pass", "flag")
+        if ended.ending != "done":
+            what = f"{ended.label}: {self.doing(ended.procedure)} {ENDING_WORDS[ended.ending]}"
+            self.say(what + because(ended.reasons), at, "fail")
 
     def _happened(self, happened: Happened, at: datetime, now_s: float) -> None:
         event = happened.event
@@ -246,15 +248,22 @@ class ShiftState:
                     self._channel(event.channel).spectrum = event
                     self.newest = event.channel
             case Picture():
-                self.picture, self.picture_label = event, happened.label
+                self._looked(happened, event)
             case Finding():
-                self.tile.findings.append(event)
+                self._tile_in_work.findings.append(event)
                 self.say(f"{happened.label}: {event.text or event.kind}", at, event.verdict)
             case Note():
                 if event.text not in ROUTINE_NOTES:
                     self.say(event.text, at)
             case _:
                 pass
+
+    def _looked(self, happened: Happened, picture: Picture) -> None:
+        run = self._runs.get(happened.run_id)
+        if run is not None and run.procedure == "inspect_tile":
+            self._tile_in_work.picture = picture
+        else:
+            self.looked_at = happened.label, picture
 
     def _progressed(self, happened: Happened, progress: Progress, now_s: float) -> None:
         self.progress = progress
@@ -284,7 +293,7 @@ class ShiftState:
         procedure = run.procedure if run is not None else ""
         where = ""
         if procedure == "inspect_tile":
-            self.tile.measured.values[reading.quantity] = value
+            self._tile_in_work.measured.values[reading.quantity] = value
             where = f"{happened.label}: "
         elif reading.channel is None:
             self.module_values[reading.quantity] = value
@@ -303,8 +312,33 @@ class ShiftState:
         return self.channels.setdefault(channel, Measured())
 
 
+def because(reasons: tuple[str, ...]) -> str:
+    """`: first; second; third; and 4 more`, or empty without reasons."""
+    if not reasons:
+        return ""
+    more = len(reasons) - REASONS_SAID
+    said = [*reasons[:REASONS_SAID], *([f"and {more} more"] if more > 0 else [])]
+    return f": {'; '.join(said)}"
+
+
 def time_left(elapsed_s: float, done: int, total: int) -> float | None:
     """Seconds left when the rest goes as fast as what is done; None while that is a guess."""
     if not 0 < done <= total or elapsed_s < LEAST_ELAPSED_S:
         return None
     return elapsed_s * (total - done) / done
+
+
+def reason_text(measured: Measured | None) -> str:
+    """The sentence of the worst value, and how many more there are."""
+    if measured is None:
+        return ""
+    bad = [
+        value
+        for verdict in BAD_WORST_FIRST
+        for name, value in measured.values.items()
+        if value.verdict == verdict and name != "sipm_offset"
+    ]
+    if not bad:
+        return ""
+    more = f" And {len(bad) - 1} more." if len(bad) > 1 else ""
+    return sentence(bad[0]) + more

@@ -1,17 +1,22 @@
 """The window: one frame for every place, kept in step with the desk."""
 
 import time
+from typing import TYPE_CHECKING
 
 from PyQt6.QtCore import QCoreApplication, Qt
 from PyQt6.QtGui import QCloseEvent, QShortcut
 from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
-from station.catalogue import BoardShape, Label, LabelError, parse_label
-from station.catalogue.label import LABEL_LENGTH
+
+if TYPE_CHECKING:
+    from station.catalogue import BoardShape
+
+    from gui.places.test import TestPlace
 
 from gui.board_cells import Cell, cells_of
 from gui.desk import Desk
 from gui.look import Look
-from gui.places import LINE, PLACE_OF_STEP, PLACES, TEST, LinePlace, TestPlace
+from gui.places import LINE, PLACE_OF_STEP, PLACES, TEST
+from gui.places.line import LinePlace
 from gui.prompt import ANSWER, ENTER, RESET, START, UNDERSTOOD, Action, prompt_of
 from gui.scanner import COMMAND_PREFIX, WedgeFilter
 from gui.widgets.ask_bar import AskBar
@@ -29,8 +34,6 @@ CONTINUE, STOP_AND_CLOSE, RETRY, CLOSE, CLOSE_ANYWAY, DONE = (
     "close anyway",
     "done",
 )
-CUT_WORDS = {"F": "full", "L": "left-cut", "R": "right-cut"}
-MATERIAL_WORDS = {"cast": "cast tiles", "moulded": "moulded tiles"}
 PLACE_WORDS = {LINE: "overview", TEST: "test bench"}
 NARROW_PX = 1500
 
@@ -52,11 +55,10 @@ class Window(QWidget):
         self.rail = Rail(look, PLACES)
         self.strip = PartStrip(look)
         self.line = LinePlace(look)
-        self.test = TestPlace(look)
+        self._test: TestPlace | None = None
         self.ask = AskBar(look)
         self._stack = QStackedWidget()
-        for place in (self.line, self.test):
-            self._stack.addWidget(place)
+        self._stack.addWidget(self.line)
         self._work = QWidget()
         self._work.setObjectName("work")
         self._column = QVBoxLayout(self._work)
@@ -107,6 +109,16 @@ class Window(QWidget):
         _application().installEventFilter(self.scanner)
 
     # -- showing -----------------------------------------------------------------------------
+
+    @property
+    def test(self) -> "TestPlace":
+        """The test place; it is made when it is first needed, because its plots load slowly."""
+        if self._test is None:
+            from gui.places.test import TestPlace
+
+            self._test = TestPlace(self.look)
+            self._stack.addWidget(self._test)
+        return self._test
 
     @property
     def place(self) -> str:
@@ -183,14 +195,13 @@ class Window(QWidget):
         self.strip.verdict.show_verdict(state.verdict, suffix)
 
     def _about(self, text: str) -> str:
-        try:
-            label = parse_label(text)
-        except LabelError:
+        if self.desk.session is None:
             return ""
-        shape = None if label.shape_name is None else self._shape(label.shape_name)
-        return about_label(label, shape)
+        from gui.labels import about_label
 
-    def _shape(self, name: str) -> BoardShape | None:
+        return about_label(text, self.desk.session.catalogue)
+
+    def _shape(self, name: str) -> "BoardShape | None":
         session = self.desk.session
         return None if session is None else session.catalogue.board_shapes.get(name)
 
@@ -337,15 +348,12 @@ class Window(QWidget):
             self._preview = None
             desk.tell("")
             return
-        try:
-            label, shape = desk.check_label(text)
-        except LabelError as error:
-            self._preview = None
-            whole = len(text) >= LABEL_LENGTH
-            desk.tell(f"Not accepted: {error.text}: {error.reason}." if whole else "", "fail")
-            return
-        self._preview = shape
-        desk.tell(about_label(label, shape))
+        checked = desk.check_label(text)
+        self._preview = checked.shape
+        if checked.refusal:
+            desk.tell(checked.refusal if checked.whole else "", "fail")
+        else:
+            desk.tell(checked.about)
 
     def _pick_place(self, place: str) -> None:
         self._place, self._picked_place = place, True
@@ -388,18 +396,6 @@ def _application() -> QCoreApplication:
     application = QApplication.instance()
     assert application is not None
     return application
-
-
-def about_label(label: Label, shape: BoardShape | None) -> str:
-    """`Tile module D8, full, cast tiles · 64 channels`."""
-    words = [label.kind.replace("_", " ").capitalize()]
-    if label.shape_name is not None:
-        words[0] += f" {label.shape_name[:-1]}"
-        words.append(CUT_WORDS[label.shape_name[-1]])
-    if label.material is not None:
-        words.append(MATERIAL_WORDS[label.material])
-    about = ", ".join(words)
-    return about if shape is None else f"{about} · {plural(shape.n_channels, 'channel')}"
 
 
 KEYS = """F12 or Pause: STOP

@@ -21,7 +21,7 @@ STEP_WORDS: dict[str, str] = {
     "report": "Write the report",
 }
 PROCEDURE_WORDS: dict[str, str] = {
-    "inspect_tile": "inspecting a tile",
+    "inspect_tile": "inspecting the tiles",
     "wrap_tiles": "recording the wrapped tiles",
     "place_tiles": "placing the tiles",
     "test_board": "testing the board",

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pyqtgraph as pg
 from PyQt6.QtCore import QPointF, QRectF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import (
     QColor,
@@ -63,7 +62,9 @@ class BoardMap(QWidget):
         self._content = MapContent()
         self._polygons: dict[int, QPolygonF] = {}
         self._scale: Scale | None = None
-        self._colours = pg.colormap.get(look.tokens.sequential_colour_map)
+        from pyqtgraph import colormap
+
+        self._colours = colormap.get(look.tokens.sequential_colour_map)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName("Board map")

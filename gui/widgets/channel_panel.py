@@ -4,11 +4,10 @@ from PyQt6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout
 
 from gui.board_cells import Cell
 from gui.look import Look
-from gui.state import Measured
+from gui.state import Measured, reason_text
 from gui.widgets.parts import VerdictBadge, button, text, wrapped
 from gui.widgets.spectrum import SpectrumPlot
 from gui.widgets.values_grid import ValuesGrid
-from gui.words import sentence
 
 SHOWN = (
     "gain",
@@ -20,7 +19,6 @@ SHOWN = (
     "sipm_offset",
     "placed_rotation",
 )
-_WORST_FIRST = ("fail", "unknown", "flag")
 
 
 class ChannelPanel(QFrame):
@@ -65,19 +63,3 @@ class ChannelPanel(QFrame):
         )
         self.values.show_values(values)
         self.reason.setText(reason_text(measured))
-
-
-def reason_text(measured: Measured | None) -> str:
-    """The sentence of the worst value, and how many more there are."""
-    if measured is None:
-        return ""
-    bad = [
-        value
-        for verdict in _WORST_FIRST
-        for name, value in measured.values.items()
-        if value.verdict == verdict and name != "sipm_offset"
-    ]
-    if not bad:
-        return ""
-    more = f" And {len(bad) - 1} more." if len(bad) > 1 else ""
-    return sentence(bad[0]) + more

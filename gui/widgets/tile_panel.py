@@ -7,8 +7,7 @@ from PyQt6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidg
 from station.events import Picture
 
 from gui.look import Look
-from gui.state import TileInWork
-from gui.widgets.channel_panel import reason_text
+from gui.state import InspectedTile, reason_text
 from gui.widgets.parts import VerdictBadge, text, wrapped
 from gui.widgets.values_grid import ValuesGrid
 
@@ -41,17 +40,27 @@ class TilePanel(QFrame):
         layout.addWidget(self.values)
         layout.addWidget(self.reason)
 
-    def show_tile(self, tile: TileInWork, picture: Picture | None, label: str) -> None:
+    def show_tile(self, tile: InspectedTile) -> None:
+        """An inspected tile: picture, values, what was found."""
+        self._show_picture(tile.label, tile.picture)
+        self.verdict.setVisible(bool(tile.label))
+        self.verdict.show_verdict(tile.verdict)
+        self.values.show_values(tile.measured.values)
+        found = [f"{finding.text or finding.kind}." for finding in tile.findings]
+        said = " ".join([*found, reason_text(tile.measured)]).strip()
+        self.reason.setText(said[:1].upper() + said[1:])
+
+    def show_look(self, label: str, picture: Picture) -> None:
+        """A picture that belongs to no inspection."""
+        self._show_picture(label, picture)
+        self.verdict.setVisible(False)
+        self.values.show_values({})
+        self.reason.setText("")
+
+    def _show_picture(self, label: str, picture: Picture | None) -> None:
         self.title.setText(label or "Camera")
         self.caption.setText("no picture yet" if picture is None else picture.purpose)
         self.picture.show_picture(picture)
-        here = bool(tile.label) and tile.label == label
-        self.verdict.setVisible(here)
-        self.verdict.show_verdict(tile.verdict if here else None)
-        self.values.show_values(tile.measured.values if here else {})
-        said = [finding.text or finding.kind for finding in tile.findings] if here else []
-        reason = reason_text(tile.measured) if here else ""
-        self.reason.setText(" ".join([*(f"{words}." for words in said), reason]).strip())
 
 
 class PictureView(QWidget):
