@@ -83,16 +83,18 @@ def _bites(edge: int, s_mm: Points, depth_mm: Points, length_mm: float, px: floa
     bites = []
     for start, stop in zip(starts, stops, strict=True):
         depth = depth_mm[start:stop]
-        bites.append(
-            _Bite(
-                edge,
-                float(s_mm[start] - step / 2),
-                float(s_mm[stop - 1] + step / 2),
-                float(depth.max()),
-                float(depth.sum() * step),
-                length_mm,
-            )
-        )
+        area = float(depth.sum() * step)
+        first, last = float(s_mm[start] - step / 2), float(s_mm[stop - 1] + step / 2)
+        deepest = float(depth.max())
+        if start == 0:
+            at_corner = _extrapolated(s_mm[:stop], depth, 0.0)
+            area += first * (at_corner + float(depth[0])) / 2.0
+            deepest, first = max(deepest, at_corner), 0.0
+        if stop == len(s_mm):
+            at_corner = _extrapolated(s_mm[start:], depth, length_mm)
+            area += (length_mm - last) * (at_corner + float(depth[-1])) / 2.0
+            deepest, last = max(deepest, at_corner), length_mm
+        bites.append(_Bite(edge, first, last, deepest, area, length_mm))
     return [
         bite
         for bite in bites
@@ -100,6 +102,15 @@ def _bites(edge: int, s_mm: Points, depth_mm: Points, length_mm: float, px: floa
         and bite.to_mm - bite.from_mm >= _MIN_RUN_MM
         and bite.area_mm2 >= _MIN_AREA_MM2
     ]
+
+
+def _extrapolated(s_mm: Points, depth_mm: Points, to_mm: float) -> float:
+    """Depth at a corner, which profiles next to it can't show, by a line through the next few."""
+    nearest = np.argsort(np.abs(s_mm - to_mm))[:5]
+    if len(nearest) < 3:
+        return float(depth_mm.max())
+    slope, offset = np.polyfit(s_mm[nearest], depth_mm[nearest], 1)
+    return float(np.clip(slope * to_mm + offset, 0.0, _REACH_MM))
 
 
 def find_chips(

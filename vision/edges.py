@@ -21,7 +21,7 @@ from vision.sampling import Picture, Points
 _INSIDE_PX = 10
 _OUTSIDE_PX = 12
 _EDGE_SIGMA_PX = 0.02
-_SHADING_SIGMA_PX = 0.045
+_SHADING_SIGMA_PX = 0.03
 _LINE_ROUNDS = 6
 _MIN_PROFILES = 6
 
@@ -44,6 +44,7 @@ class EdgeLine:
         contrast_dn: median grey step across the edge.
         blur_px: standard deviation of the edge's blur.
         bright_dn, dark_dn: median grey beside the edge.
+        open_dn: (n,) darkest grey just outside each profile; NaN where a neighbour is near.
     """
 
     frame: EdgeFrame
@@ -61,6 +62,7 @@ class EdgeLine:
     blur_px: float
     bright_dn: float
     dark_dn: float
+    open_dn: Points
 
     @property
     def fitted(self) -> EdgeFrame:
@@ -187,4 +189,5 @@ def _line(
         blur_px=blur_px,
         bright_dn=_middle(bright[accepted]),
         dark_dn=_middle(dark[accepted]),
+        open_dn=fitted.open_dn[part],
     )

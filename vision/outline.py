@@ -98,17 +98,17 @@ def sample(
 def step_response(strip: Picture) -> Picture:
     """How much darker it gets outwards at each sample: mean of three before, least of three after.
 
-    The minimum keeps the response of a gap that is narrower than the filter.
+    The minimum keeps the response of a gap that is narrower than the filter. Zero where the
+    filter reaches off the picture.
     """
-    padded = np.pad(np.nan_to_num(strip, nan=0.0), ((0, 0), (3, 3)), mode="edge")
+    padded = np.pad(strip, ((0, 0), (3, 3)), mode="edge")
     n = strip.shape[1]
     inside = (padded[:, 0:n] + padded[:, 1 : n + 1] + padded[:, 2 : n + 2]) / np.float32(3.0)
     outside = np.minimum(
         np.minimum(padded[:, 4 : n + 4], padded[:, 5 : n + 5]), padded[:, 6 : n + 6]
     )
     response = np.clip(inside - outside, 0.0, _STEP_LIMIT_DN)
-    response[np.isnan(strip)] = 0.0
-    return np.asarray(response, dtype=np.float32)
+    return np.asarray(np.nan_to_num(response, nan=0.0, copy=False), dtype=np.float32)
 
 
 def edge_slope(strip: Picture) -> Picture:

@@ -13,7 +13,7 @@ _FIT_INSIDE_PX = 4.0
 _FIT_OUTSIDE_PX = 7.0
 _FIT_BEFORE, _FIT_AFTER = 6, 12
 _GAP_LIMIT_PX = 8.0
-_ITERATIONS = 5
+_ITERATIONS = 4
 _SHADE_PX, _SHADE_REL = 5.0, 0.25
 _GLOW_PX, _GLOW_REL = 8.0, 0.3
 _BLUR_SIGMA_REL = 0.3
@@ -42,6 +42,7 @@ class Profiles:
 class FittedProfiles:
     """Places of the edge (n,) in pixels, the levels beside it, and which profiles are good.
 
+    ``open_dn`` is the darkest grey value outside an edge that has no neighbour, else NaN.
     ``dark_pull`` is how far the edge moves, in pixels, per grey value of error in the assumed
     dark level, which a gap narrower than the blur can't show by itself.
     """
@@ -49,6 +50,7 @@ class FittedProfiles:
     edge_px: _Rows
     bright_dn: _Rows
     dark_dn: _Rows
+    open_dn: _Rows
     dark_pull: _Rows
     good: NDArray[np.bool_]
 
@@ -187,6 +189,7 @@ class _Problem:
     centre: _Rows
     prior: _Rows
     contrast: _Rows
+    floor: _Rows
     gap: NDArray[np.bool_]
 
 
@@ -234,7 +237,7 @@ def _problem(start: Profiles, blur_px: float, blur_sigma_px: float, dark_dn: flo
     last = np.where(gap, far + 4.0, edge + _FIT_OUTSIDE_PX)[:, None]
     use = (t >= (edge - _FIT_INSIDE_PX)[:, None]) & (t <= last) & ~again
     weight = use / (0.012 * contrast + 0.5)[:, None] ** 2
-    return _Problem(t, grey, use, weight, centre, 1.0 / spread**2, contrast, gap)
+    return _Problem(t, grey, use, weight, centre, 1.0 / spread**2, contrast, floor, gap)
 
 
 def _solve(problem: _Problem) -> tuple[_Rows, _Rows]:
@@ -294,4 +297,5 @@ def fit_profiles(start: Profiles, blur_px: float, dark_dn: float) -> FittedProfi
         pull[gap] = np.linalg.solve(matrix[gap], unit)[:, _EDGE, 0]
     near_start = np.abs(p[:, _EDGE] - start.edge_px) < 2.5
     good = start.seen & near_start & (rms < 0.25 * problem.contrast)
-    return FittedProfiles(p[:, _EDGE], p[:, _BRIGHT], p[:, _DARK], pull, good)
+    open_dn = np.where(gap, np.nan, problem.floor)
+    return FittedProfiles(p[:, _EDGE], p[:, _BRIGHT], p[:, _DARK], open_dn, pull, good)

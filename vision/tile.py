@@ -22,6 +22,11 @@ GAP_DN = 4.0
 _MIN_STEP_DN = 10.0
 _MIN_SHARE = 0.6
 _MAX_RMS_MM = 0.05
+_MAX_BLUR_PX = 1.9
+_MAX_BRIGHT_DN = 245.0
+_MIN_CONTRAST_RATIO = 0.4
+_RAISED_REL = 0.15
+_MAX_RAISED_MM = 3.0
 _MAX_TILT_RAD = 0.02
 _MAX_SIZE_MM = 1.0
 _PICTURE_MARGIN_PX = 4.0
@@ -189,7 +194,42 @@ def _fitted_lines(
     ]
     if unseen:
         raise Refusal(*unseen)
-    return tuple(line for line in fitted if line is not None)
+    lines = tuple(line for line in fitted if line is not None)
+    _check_light(lines)
+    _check_alone(lines)
+    return lines
+
+
+def _check_light(lines: Sequence[EdgeLine]) -> None:
+    if lines[0].blur_px > _MAX_BLUR_PX:
+        raise Refusal(
+            f"blurred: the tile's edges are smeared over {lines[0].blur_px:.1f} px (rms); "
+            "check the focus and that the gantry stood still"
+        )
+    for name, line in zip(EDGE_NAMES, lines, strict=True):
+        if line.bright_dn > _MAX_BRIGHT_DN:
+            raise Refusal(f"saturated: the {name} edge is at the top of the scale; dim the lamp")
+
+
+def _check_alone(lines: Sequence[EdgeLine]) -> None:
+    """Where another tile lies under or over the outline, an edge's outside isn't dark."""
+    contrast = max(line.contrast_dn for line in lines)
+    outside = np.concatenate([line.open_dn for line in lines])
+    free = outside[np.isfinite(outside)]
+    limit = np.percentile(free, 20) + _RAISED_REL * contrast if free.size else np.inf
+    for name, line in zip(EDGE_NAMES, lines, strict=True):
+        if line.contrast_dn < _MIN_CONTRAST_RATIO * contrast:
+            raise Refusal(
+                f"{name} edge: a step of {line.contrast_dn:.0f} grey values where others have "
+                f"{contrast:.0f}; does another tile overlap it?"
+            )
+        raised = line.open_dn > limit
+        raised_mm = line.frame.length_mm * float(raised.mean())
+        if raised_mm > _MAX_RAISED_MM:
+            raise Refusal(
+                f"{name} edge: not dark outside over {raised_mm:.0f} mm; "
+                "does another tile overlap it?"
+            )
 
 
 def measure_tile(
