@@ -8,6 +8,7 @@ terminal, tests).
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 from uuid import UUID
@@ -128,6 +129,15 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class RawData:
+    """A file that an instrument wrote: it moves into the records, named by its SHA-256."""
+
+    text: str
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True)
 class NewPart:
     """A part that was not known before (or may be); the procedure is sent its UUID."""
 
@@ -158,7 +168,7 @@ class Note:
     data: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
 
-Event = Progress | Reading | Curve | Picture | Finding | NewPart | Joined | Ask | Note
+Event = Progress | Reading | Curve | Picture | Finding | RawData | NewPart | Joined | Ask | Note
 Procedure = Generator[Event, str | UUID | None, None]
 
 

@@ -36,6 +36,7 @@ from station.events import (
     Picture,
     Procedure,
     Progress,
+    RawData,
     Reading,
     RefusedError,
     RunEnded,
@@ -82,7 +83,10 @@ class Tally:
             self._whole.append((verdict, reasons))
             return
         before, said = self._channels.get(channel, ("pass", ()))
-        self._channels[channel] = (worst((before, verdict)), said + reasons)
+        self._channels[channel] = (
+            worst((before, verdict)),
+            tuple(dict.fromkeys(said + reasons)),
+        )
 
     def verdict(self, rule: ModuleRule | None) -> tuple[Verdict, tuple[str, ...]]:
         """Verdict of the run with its reasons; `rule` says how many bad channels are too many."""
@@ -251,6 +255,17 @@ class Runner:
     def _store_note(self, order: Order, run_id: UUID, event: Note) -> UUID:
         return self._remember(run_id, "note", event.text, event.data)
 
+    def _store_raw_data(self, order: Order, run_id: UUID, event: RawData) -> UUID:
+        sha256 = self._store.attach(event.path.read_bytes(), event.media_type)
+        fact_id = self._remember(
+            run_id,
+            "note",
+            event.text,
+            {"sha256": sha256, "media_type": event.media_type, "name": event.path.name},
+        )
+        event.path.unlink()
+        return fact_id
+
     def _store_finding(self, order: Order, run_id: UUID, event: Finding) -> UUID:
         fact = db.Finding(
             run_id=run_id,
@@ -378,6 +393,7 @@ def reading_fact(
 
 _STORE: dict[type, Callable[..., UUID]] = {
     Note: Runner._store_note,
+    RawData: Runner._store_raw_data,
     Finding: Runner._store_finding,
     Joined: Runner._store_joined,
     Picture: Runner._store_picture,

@@ -74,8 +74,8 @@ class TerminalShift:
         elif isinstance(message, ModuleDone):
             self._console.print(f"[bold]{message.module}[/] {MARKS[message.verdict]}")
             for reason in message.reasons[:REASONS_SHOWN]:
-                self._console.print(f"    {reason}", markup=False)
-            self._console.print(f"    report: {message.report_html}", markup=False)
+                self._console.print(f"    {reason}", markup=False, soft_wrap=True)
+            self._console.print(f"    report: {message.report_html}", markup=False, soft_wrap=True)
 
     def _begin(self, step: ShiftStep) -> None:
         if self._task is not None:
@@ -102,7 +102,7 @@ class TerminalShift:
             return
         self._console.print(f"    {ended.procedure} {ended.label} {MARKS[ended.verdict]}")
         for reason in ended.reasons[:REASONS_SHOWN]:
-            self._console.print(f"        {reason}", markup=False)
+            self._console.print(f"        {reason}", markup=False, soft_wrap=True)
         if len(ended.reasons) > REASONS_SHOWN:
             self._console.print(f"        and {len(ended.reasons) - REASONS_SHOWN} more")
 
@@ -111,7 +111,7 @@ def default_answers(console: Console) -> Callable[[Ask], str]:
     """Answer every question with its default, saying so: nobody sits at a headless line."""
 
     def answer(ask: Ask) -> str:
-        console.print(f"    [dim]{ask.question} → {ask.default}[/]")
+        console.print(f"    [dim]{ask.question} → {ask.default}[/]", soft_wrap=True)
         return ask.default
 
     return answer

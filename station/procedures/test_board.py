@@ -2,16 +2,18 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.sipm.iv import breakdown_from_iv
 from analysis.sipm.peaks import fit_peaks
 from analysis.sipm.spectrum import Spectrum
+from drivers.roles import ChargeRun
 from station.catalogue import BoardShape
-from station.events import Curve, Event, Note, Procedure, Progress, Reading, RefusedError
+from station.events import Curve, Event, Note, Procedure, Progress, RawData, Reading, RefusedError
 from station.line import Line
 from station.recipes import LedTest
 
@@ -81,11 +83,13 @@ def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     }
     yield Note("operating point", conditions)
     yield Progress(2, steps, f"LED run of {recipe.n_events} events at {at.voltage_v:.2f} V")
-    adc = _led_run(line, recipe)
+    run = _led_run(line, recipe)
     yield Progress(3, steps, "ramping down")
     line.bias_down()
+    if "file" in run.settings:
+        yield RawData("charges of the LED run", Path(run.settings["file"]), "application/x-root")
     for done, position in enumerate(sorted(shape.positions, key=lambda p: p.channel), start=1):
-        yield from _channel(position.channel, adc[position.channel], conditions)
+        yield from _channel(position.channel, run.adc[position.channel], conditions)
         yield Progress(3 + done, steps, f"channel {position.channel} at {position.name}")
 
 
@@ -120,20 +124,20 @@ def _scan_current(
     )
 
 
-def _led_run(line: Line, recipe: LedTest) -> "np.ndarray[Any, np.dtype[np.int_]]":
+def _led_run(line: Line, recipe: LedTest) -> ChargeRun:
     line.readout.configure(**recipe.readout)
     line.light.pulse_on()
     try:
         return line.readout.take(
             recipe.n_events, checkpoint=line.checkpoint, deadline_s=LED_RUN_DEADLINE_S
-        ).adc
+        )
     finally:
         line.light.pulse_off()
 
 
 def _channel(
     channel: int,
-    adc: "np.ndarray[Any, np.dtype[np.int_]]",
+    adc: NDArray[np.int_],
     conditions: dict[str, float],
 ) -> Generator[Event, str | UUID | None, None]:
     spectrum = Spectrum.from_charges(adc, bin_width=1.0, meta={"channel": channel})

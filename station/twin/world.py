@@ -99,6 +99,7 @@ class World:
         self._placed: list[TileSomewhere] = []
         self._held: tuple[TileSomewhere, float, float] | None = None
         self._vacuum = False
+        self._leaking = False
         self._spares = 0
         self._retired: list[TileTruth] = []
         self._head = [0.0, 0.0, 0.0]
@@ -152,6 +153,11 @@ class World:
             self._spares += 1
             self._tray[slot] = self._in_slot(slot, tile, self._handling)
 
+    def take_away(self, slot: int) -> None:
+        """Fault: somebody takes a tile out of the tray and tells nobody."""
+        with self._lock:
+            del self._tray[slot]
+
     def scan_board(self) -> str:
         """Label of the board in the fixture; empty when there is none."""
         with self._lock:
@@ -189,6 +195,7 @@ class World:
             return
         with self._lock:
             self._vacuum = bool(switched_on)
+            self._leaking = False
             if self._vacuum:
                 self._try_to_hold()
             elif self._held is not None:
@@ -197,9 +204,15 @@ class World:
     def vacuum_switch(self) -> bool:
         """What the vacuum switch says: the nozzle is closed by something."""
         with self._lock:
-            if self._vacuum and self._held is None:
+            if self._vacuum and self._held is None and not self._leaking:
                 self._try_to_hold()
             return self._vacuum and self._held is not None
+
+    def drop(self) -> None:
+        """Fault: the held tile falls and is gone."""
+        with self._lock:
+            self._held = None
+            self._leaking = True
 
     def _try_to_hold(self) -> None:
         x, y, z = self._head
