@@ -153,6 +153,25 @@ class World:
             self._spares += 1
             self._tray[slot] = self._in_slot(slot, tile, self._handling)
 
+    def put_all_in_place(self) -> None:
+        """Put every tile of the tray over its SiPM, as a perfect line would."""
+        with self._lock:
+            assert self._board is not None
+            place = self._board_place(self._board)
+            for slot, there in self._tray.items():
+                position = self._shape.positions[slot]
+                x, y = _to_gantry(place, position.x_mm, position.y_mm)
+                self._placed.append(
+                    replace(
+                        there,
+                        x_mm=x,
+                        y_mm=y,
+                        rotation_rad=position.rotation_rad + place[2],
+                        top_z_mm=self._profile.board.surface_z_mm + self._thickness(there),
+                    )
+                )
+            self._tray = {}
+
     def take_away(self, slot: int) -> None:
         """Fault: somebody takes a tile out of the tray and tells nobody."""
         with self._lock:
