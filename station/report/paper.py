@@ -201,7 +201,8 @@ def _finding(
         cell.append(_Drawing(place))
     at = f" at {defect.position}" if defect.position else ""
     lines = (
-        f"<b>{escape(tables.SIGNS[defect.verdict])}{escape(defect.kind)}</b> ({defect.verdict})",
+        f"<font name='{BOLD}'>{escape(tables.SIGNS[defect.verdict])}{escape(defect.kind)}</font> "
+        f"({defect.verdict})",
         escape(f"{defect.part_label}{at}"),
         escape(defect.text),
         escape(place_of(defect)),
@@ -403,7 +404,6 @@ def _register_fonts() -> None:
     folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
     pdfmetrics.registerFont(TTFont(REGULAR, str(folder / "DejaVuSans.ttf")))
     pdfmetrics.registerFont(TTFont(BOLD, str(folder / "DejaVuSans-Bold.ttf")))
-    pdfmetrics.registerFontFamily(REGULAR, normal=REGULAR, bold=BOLD, italic=REGULAR)
 
 
 class _Drawing(Flowable):  # type: ignore[misc]
