@@ -27,6 +27,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the records")
     parser.add_argument("--line", type=Path, help="profile of the line; without it, a twin is used")
     parser.add_argument("--seed", type=int, help="seed of the twin")
+    parser.add_argument("--shape", default="D8F", help="board shape of the twin (default: D8F)")
+    parser.add_argument("--speed", type=float, default=20.0, help="how fast the twin's time runs")
     parser.add_argument("--boards", type=int, default=1, help="modules in a shift (default: 1)")
     parser.add_argument("--operator", help="name of the operator (default: the user's)")
     parser.add_argument("--theme", choices=("light", "dark"), help="default: as the system")
@@ -95,6 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=chosen.seed,
             operator=chosen.operator,
             listener=listener,
+            shape=chosen.shape,
+            speed=chosen.speed,
         )
 
     application = QApplication(sys.argv[:1])
