@@ -379,8 +379,8 @@ def report(
                 [
                     {
                         "module": text,
-                        "verdict": content.verdict,
-                        "reasons": list(content.reasons),
+                        "verdict": content.verdict or "unknown",
+                        "reasons": [*content.missing, *content.reasons],
                         "report_html": str(files.html),
                         "report_pdf": str(files.pdf),
                     }
@@ -389,7 +389,9 @@ def report(
             )
         )
     else:
-        out.print(f"{text}: {content.verdict}")
+        out.print(f"{text}: {content.verdict or 'not finished'}")
+        for missing in content.missing:
+            out.print(f"    {missing}", markup=False, soft_wrap=True)
         out.print(f"{files.html}\n{files.pdf}", soft_wrap=True)
 
 

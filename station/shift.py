@@ -41,7 +41,7 @@ from station.procedures import (
     BoardInPlace,
     BoardUnderTest,
     PlaceTask,
-    SeenSiPM,
+    SeenPoint,
     TileInSlot,
     inspect_tile,
     inspection_limits,
@@ -155,7 +155,7 @@ class Shift:
         done = ModuleDone(
             module.label.text,
             report.verdict or "unknown",
-            report.reasons,
+            (*report.missing, *report.reasons),
             str(files.html),
             str(files.pdf),
         )
@@ -288,7 +288,7 @@ class Shift:
         dimple, sigma = self._dimple(part, tile_format)
         seen = None
         if noted is not None and noted["label"] == label.text:
-            seen = SeenSiPM(**noted["sipm"])
+            seen = SeenPoint(**noted["sipm"])
         return PlaceTask(
             position, position.index, part.id, label.text, tile_format, dimple, sigma, seen
         )

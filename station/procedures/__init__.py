@@ -1,7 +1,8 @@
 """Procedures of the line: generators of events that know roles, never brands."""
 
 from station.procedures.inspect_tile import TileInSlot, inspect_tile, inspection_limits
-from station.procedures.place_tiles import BoardInPlace, PlaceTask, SeenSiPM, place_tiles
+from station.procedures.place_tiles import BoardInPlace, PlaceTask, place_tiles
+from station.procedures.seen import SeenPoint
 from station.procedures.test_board import BoardUnderTest, test_board
 from station.procedures.wrap_tiles import BareTile, wrap_tiles
 
@@ -10,7 +11,7 @@ __all__ = [
     "BoardInPlace",
     "BoardUnderTest",
     "PlaceTask",
-    "SeenSiPM",
+    "SeenPoint",
     "TileInSlot",
     "inspect_tile",
     "inspection_limits",

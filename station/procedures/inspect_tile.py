@@ -53,17 +53,14 @@ def inspect_tile(line: Line, tile: TileInSlot, recipe: InspectTile) -> Procedure
     look, seen = look_at_tile(line, tile, recipe.attempts)
     yield Picture("bare tile in tray", look.image, line.camera_model.mm_per_px, look.pose())
     yield Progress(1, 2, f"measuring the tile in slot {tile.slot}")
-    if not seen.found:
-        for quantity in ("inner_width", "outer_width", "height", "tile_rotation"):
-            unit = "rad" if quantity == "tile_rotation" else "mm"
-            yield Reading(quantity, None, None, unit, METHOD, reasons=seen.reasons)
-        return
-    yield _length("inner_width", seen.inner_width)
-    yield _length("outer_width", seen.outer_width)
-    yield _length("height", seen.height)
-    yield Reading(
-        "tile_rotation", seen.rotation_rad - tile.turn_rad, seen.rotation_sigma_rad, "rad", METHOD
-    )
+    yield _length("inner_width", seen.inner_width, seen.reasons)
+    yield _length("outer_width", seen.outer_width, seen.reasons)
+    yield _length("height", seen.height, seen.reasons)
+    if seen.rotation_rad is None or seen.rotation_sigma_rad is None:
+        yield Reading("tile_rotation", None, None, "rad", METHOD, reasons=seen.reasons)
+    else:
+        turn = seen.rotation_rad - tile.turn_rad
+        yield Reading("tile_rotation", turn, seen.rotation_sigma_rad, "rad", METHOD)
     for axis, quantity in enumerate(("dimple_x", "dimple_y")):
         if seen.dimple_mm is None:
             yield Reading(
@@ -103,5 +100,7 @@ def look_at_tile(line: Line, tile: TileInSlot, attempts: int) -> tuple[Look, Til
     return look, seen
 
 
-def _length(quantity: str, length: Length) -> Reading:
+def _length(quantity: str, length: Length | None, reasons: tuple[str, ...]) -> Reading:
+    if length is None:
+        return Reading(quantity, None, None, "mm", METHOD, reasons=reasons)
     return Reading(quantity, length.value_mm, length.sigma_mm, "mm", METHOD)

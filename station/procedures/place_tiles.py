@@ -22,8 +22,9 @@ from station.events import (
 )
 from station.line import Line, Look
 from station.procedures.board_pose import BoardPose, fit_pose
+from station.procedures.seen import SeenPoint, SeenTile, seen_point, seen_tile
 from station.recipes import PlaceTiles
-from vision.points import PointMeasurement, find_fiducial, find_sipm
+from vision.points import find_fiducial, find_sipm
 from vision.presence import tile_present
 from vision.tile import TileMeasurement, measure_tile
 
@@ -33,15 +34,6 @@ RETRY, SET_ASIDE = "Retry", "Set aside"
 
 class CannotPlaceError(RefusedError):
     """A tile can't be placed; nothing was dropped and the reason says what was seen."""
-
-
-@dataclass(frozen=True)
-class SeenSiPM:
-    """Where a SiPM was seen, gantry frame (mm)."""
-
-    x_mm: float
-    y_mm: float
-    sigma_mm: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class PlaceTask:
     tile_format: TileFormat
     dimple_mm: tuple[float, float]
     dimple_sigma_mm: float
-    sipm: SeenSiPM | None = None
+    sipm: SeenPoint | None = None
 
     @property
     def thickness_mm(self) -> float:
@@ -98,8 +90,8 @@ def find_board(
 ) -> Generator[Event, str | UUID | None, BoardPose]:
     """Look at every fiducial and fit the board's pose; refuses a board that does not fit."""
     place = line.profile.board
-    seen: list[PointMeasurement] = []
-    board_mm, gantry_mm = [], []
+    seen: list[SeenPoint] = []
+    board_mm = []
     for number, fiducial in enumerate(shape.fiducials, start=1):
         yield Progress(number - 1, len(shape.fiducials), f"looking for fiducial {number}")
         look = line.look_at(
@@ -107,27 +99,26 @@ def find_board(
             place.origin_y_mm + fiducial.y_mm,
             plane_z_mm=place.surface_z_mm,
         )
-        point = find_fiducial(
+        found = find_fiducial(
             look.image, line.camera_model, diameter_mm=fiducial.diameter_mm, near_mm=(0.0, 0.0)
         )
-        if not point.found:
-            yield Picture(
-                f"fiducial {number} not found",
-                look.image,
-                line.camera_model.mm_per_px,
-                look.pose(),
-            )
-            yield Note(f"fiducial {number} not found: {'; '.join(point.reasons)}")
+        point = seen_point(look, found)
+        if point is None:
+            yield _picture(f"fiducial {number} not found", look, line)
+            yield Note(f"fiducial {number} not found: {'; '.join(found.reasons)}")
             continue
         seen.append(point)
         board_mm.append((fiducial.x_mm, fiducial.y_mm))
-        gantry_mm.append((look.x_mm + point.x_mm, look.y_mm + point.y_mm))
     if len(seen) < 2:
         raise CannotPlaceError(
             f"only {len(seen)} of {len(shape.fiducials)} fiducials found: is the board "
             f"a {shape.name}, and in its fixture?"
         )
-    pose = fit_pose(np.array(board_mm), np.array(gantry_mm), np.array([p.sigma_mm for p in seen]))
+    pose = fit_pose(
+        np.array(board_mm),
+        np.array([(p.x_mm, p.y_mm) for p in seen]),
+        np.array([p.sigma_mm for p in seen]),
+    )
     yield Note(
         "board found",
         {"x_mm": pose.x_mm, "y_mm": pose.y_mm, "rotation_rad": pose.rotation_rad},
@@ -160,16 +151,16 @@ def _place_one(
         yield Note(f"{position.name}: a tile lies in place already; measuring it")
         yield from _measure_placed(line, pose, task, task.sipm)
         return
-    sipm = find_sipm(
+    found = find_sipm(
         before.image,
         line.camera_model,
         size_mm=math.sqrt(shape.sipm_area_mm2),
         near_mm=(0.0, 0.0),
     )
-    if not sipm.found:
+    sipm = seen_point(before, found)
+    if sipm is None:
         yield _picture("SiPM not found", before, line)
-        raise CannotPlaceError(f"{position.name}: no SiPM seen: {'; '.join(sipm.reasons)}")
-    sipm_at = SeenSiPM(before.x_mm + sipm.x_mm, before.y_mm + sipm.y_mm, sipm.sigma_mm)
+        raise CannotPlaceError(f"{position.name}: no SiPM seen: {'; '.join(found.reasons)}")
     yield Note(
         "placing",
         {
@@ -178,14 +169,14 @@ def _place_one(
             "label": task.label,
             "part_id": str(task.part_id),
             "thickness_mm": task.thickness_mm,
-            "sipm": asdict(sipm_at),
+            "sipm": asdict(sipm),
         },
     )
     grip = yield from _pick(line, task, recipe)
     dimple = _turned(task.dimple_mm, grip.rotation_rad)
     target = (
-        sipm_at.x_mm - dimple[0] - grip.centre_minus_nozzle_mm[0],
-        sipm_at.y_mm - dimple[1] - grip.centre_minus_nozzle_mm[1],
+        sipm.x_mm - dimple[0] - grip.centre_minus_nozzle_mm[0],
+        sipm.y_mm - dimple[1] - grip.centre_minus_nozzle_mm[1],
     )
     line.move_over(*target)
     line.lower_to(surface + task.thickness_mm)
@@ -195,7 +186,7 @@ def _place_one(
     line.gripper.release()
     line.wait(line.profile.gripper.settle_s)
     line.lift()
-    yield from _measure_placed(line, pose, task, sipm_at)
+    yield from _measure_placed(line, pose, task, sipm)
 
 
 @dataclass(frozen=True)
@@ -211,25 +202,23 @@ def _pick(
     slot_at = line.tray_slot(task.slot)
     for attempt in range(1, recipe.pick_attempts + 1):
         look = line.look_at(*slot_at, plane_z_mm=top)
-        seen = measure_tile(
-            look.image,
-            line.camera_model,
-            task.tile_format.wrapped_corners_mm(),
+        measured = measure_tile(
+            look.image, line.camera_model, task.tile_format.wrapped_corners_mm()
         )
-        if not seen.found:
+        tile = seen_tile(look, measured)
+        if tile is None:
             yield _picture("tile not found in tray", look, line)
             raise CannotPlaceError(
-                f"{task.label} is not in slot {task.slot}: {'; '.join(seen.reasons)}"
+                f"{task.label} is not in slot {task.slot}: {'; '.join(measured.reasons)}"
             )
-        centre = (look.x_mm + float(seen.centre_mm[0]), look.y_mm + float(seen.centre_mm[1]))
-        line.move_over(*centre)
+        line.move_over(tile.x_mm, tile.y_mm)
         line.lower_to(top)
         line.gripper.grip()
         line.wait(line.profile.gripper.settle_s)
         nozzle = line.gantry.position()
         line.lift()
         if line.gripper.holding():
-            return _Grip((centre[0] - nozzle.x_mm, centre[1] - nozzle.y_mm), seen.rotation_rad)
+            return _Grip((tile.x_mm - nozzle.x_mm, tile.y_mm - nozzle.y_mm), tile.rotation_rad)
         line.gripper.release()
         yield Note(f"{task.label} did not stay on the nozzle, attempt {attempt}")
     answer = yield Ask(
@@ -243,50 +232,50 @@ def _pick(
 
 
 def _measure_placed(
-    line: Line, pose: BoardPose, task: PlaceTask, sipm: SeenSiPM | None
+    line: Line, pose: BoardPose, task: PlaceTask, sipm: SeenPoint | None
 ) -> Generator[Event, str | UUID | None, None]:
     nominal = pose.to_gantry(task.position.sipm_x_mm, task.position.sipm_y_mm)
-    look, seen = _look_from_above(line, task, nominal, pose)
+    look, measured = _look_from_above(line, task, nominal)
     yield _picture(f"placed at {task.position.name}", look, line)
-    yield from _readings(pose, task, look, seen, sipm)
+    yield from _readings(pose, task, seen_tile(look, measured), measured.reasons, sipm)
 
 
 def _look_from_above(
-    line: Line, task: PlaceTask, nominal: tuple[float, float], pose: BoardPose
+    line: Line, task: PlaceTask, nominal: tuple[float, float]
 ) -> tuple[Look, TileMeasurement]:
     plane = line.profile.board.surface_z_mm + task.thickness_mm
     look = line.look_at(*nominal, plane_z_mm=plane)
-    seen = measure_tile(
-        look.image,
-        line.camera_model,
-        task.tile_format.wrapped_corners_mm(),
-    )
-    return look, seen
+    return look, measure_tile(look.image, line.camera_model, task.tile_format.wrapped_corners_mm())
 
 
 def _readings(
-    pose: BoardPose, task: PlaceTask, look: Look, seen: TileMeasurement, sipm: SeenSiPM | None
+    pose: BoardPose,
+    task: PlaceTask,
+    tile: SeenTile | None,
+    reasons: tuple[str, ...],
+    sipm: SeenPoint | None,
 ) -> Generator[Event, str | UUID | None, None]:
     channel = task.position.channel
-    unseen = seen.reasons if not seen.found else ()
+    unseen = reasons if tile is None else ()
     if sipm is None:
         unseen += ("the SiPM was not seen before the tile covered it",)
-    turn = seen.rotation_rad - pose.rotation_rad - task.position.rotation_rad
-    if seen.found:
-        yield Reading("placed_rotation", turn, seen.rotation_sigma_rad, "rad", METHOD, channel)
-    else:
-        yield Reading("placed_rotation", None, None, "rad", METHOD, channel, reasons=unseen)
-    if sipm is None or not seen.found:
+    if tile is None or sipm is None:
         for quantity in ("sipm_offset_x", "sipm_offset_y"):
             yield Reading(quantity, None, None, "mm", METHOD, channel, reasons=unseen)
+    if tile is None:
+        yield Reading("placed_rotation", None, None, "rad", METHOD, channel, reasons=unseen)
         yield Joined(task.part_id, task.position.name)
         return
-    dimple = _turned(task.dimple_mm, seen.rotation_rad)
+    turn = tile.rotation_rad - pose.rotation_rad - task.position.rotation_rad
+    yield Reading("placed_rotation", turn, tile.rotation_sigma_rad, "rad", METHOD, channel)
+    if sipm is None:
+        yield Joined(task.part_id, task.position.name)
+        return
+    dimple = _turned(task.dimple_mm, tile.rotation_rad)
     x_mm, y_mm = pose.to_board_axes(
-        look.x_mm + float(seen.centre_mm[0]) + dimple[0] - sipm.x_mm,
-        look.y_mm + float(seen.centre_mm[1]) + dimple[1] - sipm.y_mm,
+        tile.x_mm + dimple[0] - sipm.x_mm, tile.y_mm + dimple[1] - sipm.y_mm
     )
-    sigma = math.sqrt(seen.centre_sigma_mm**2 + sipm.sigma_mm**2 + task.dimple_sigma_mm**2)
+    sigma = math.sqrt(tile.sigma_mm**2 + sipm.sigma_mm**2 + task.dimple_sigma_mm**2)
     yield Reading("sipm_offset_x", x_mm, sigma, "mm", METHOD, channel)
     yield Reading("sipm_offset_y", y_mm, sigma, "mm", METHOD, channel)
     yield Joined(
@@ -299,15 +288,15 @@ def _readings(
     )
 
 
+def _turned(point_mm: tuple[float, float], rotation_rad: float) -> tuple[float, float]:
+    c, s = math.cos(rotation_rad), math.sin(rotation_rad)
+    return c * point_mm[0] - s * point_mm[1], s * point_mm[0] + c * point_mm[1]
+
+
 def _turned_outline(corners_mm: NDArray[np.float64], rotation_rad: float) -> NDArray[np.float64]:
     c, s = math.cos(rotation_rad), math.sin(rotation_rad)
-    return corners_mm @ np.array([[c, s], [-s, c]])
+    return np.asarray(corners_mm @ np.array([[c, s], [-s, c]]))
 
 
 def _picture(purpose: str, look: Look, line: Line) -> Picture:
     return Picture(purpose, look.image, line.camera_model.mm_per_px, look.pose())
-
-
-def _turned(point_mm: tuple[float, float], rotation_rad: float) -> tuple[float, float]:
-    c, s = math.cos(rotation_rad), math.sin(rotation_rad)
-    return c * point_mm[0] - s * point_mm[1], s * point_mm[0] + c * point_mm[1]
