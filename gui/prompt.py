@@ -13,6 +13,8 @@ RESET = "reset"
 UNDERSTOOD = "understood"
 ENTER = "enter"
 ANSWER = "answer:"
+REPORT = "report"
+LABEL_ENTRY = "Label of the tile module"
 NOTHING_TO_DO = "Nothing to do for you now."
 
 
@@ -124,14 +126,12 @@ def _idle(desk: Desk) -> Prompt:
             actions=(Action(UNDERSTOOD, "Understood", likely=True),),
         )
     sentence = "Scan or type the label of the tile module, then start the shift."
+    note = desk.note
+    actions: tuple[Action, ...] = (Action(START, "Start the shift", likely=True),)
     finished = desk.state.finished
     if finished is not None:
         word = VERDICT_WORDS[finished.verdict]
         sentence = f"{finished.module} is finished: {word}. Scan or type the next label."
-    return Prompt(
-        sentence,
-        desk.note,
-        desk.note_tone,
-        entry="Label of the tile module",
-        actions=(Action(START, "Start the shift", likely=True),),
-    )
+        note = note or "; ".join(finished.reasons)
+        actions = (Action(REPORT, "Report"), *actions)
+    return Prompt(sentence, note, desk.note_tone, LABEL_ENTRY, actions)

@@ -17,12 +17,13 @@ from gui.desk import Desk
 from gui.look import Look
 from gui.places import LINE, PLACE_OF_STEP, PLACES, TEST
 from gui.places.line import LinePlace
-from gui.prompt import ANSWER, ENTER, RESET, START, UNDERSTOOD, Action, prompt_of
+from gui.prompt import ANSWER, ENTER, REPORT, RESET, START, UNDERSTOOD, Action, prompt_of
 from gui.scanner import COMMAND_PREFIX, WedgeFilter
 from gui.widgets.ask_bar import AskBar
 from gui.widgets.part_strip import PartStrip
 from gui.widgets.rail import Rail
 from gui.widgets.sheet import Sheet, SheetContent
+from gui.widgets.shift_panel import open_report
 from gui.widgets.top_bar import TopBar, stop_sequences
 from gui.words import STEP_WORDS, duration, plural
 
@@ -280,6 +281,8 @@ class Window(QWidget):
             self.desk.answer(text.strip())
         elif name == RESET:
             self.desk.reset_trip()
+        elif name == REPORT and self.desk.state.finished is not None:
+            open_report(self.desk.state.finished)
         elif name == UNDERSTOOD:
             self.desk.understood()
         elif name.startswith(ANSWER):

@@ -161,6 +161,15 @@ def limits_text(value: Value) -> str:
     return "" if low is None else f"≥ {low}"
 
 
+def value_line(value: Value) -> str:
+    """`Breakdown (IV) 38.34 ± 0.02 V, limit 37 … 39.5`."""
+    shown = quantity(value)
+    limits = limits_text(value)
+    return f"{shown.name} {value_text(value)} {shown.unit}" + (
+        f", limit {limits}" if limits else ""
+    )
+
+
 def sentence(value: Value) -> str:
     """What is wrong with a number, by how much, and what to try. Empty for a pass."""
     shown = quantity(value)

@@ -2,4 +2,4 @@
 
 LINE, TEST = "Line", "Test"
 PLACES = (LINE, TEST)
-PLACE_OF_STEP = {"place": TEST, "test": TEST}
+PLACE_OF_STEP = {"place": TEST, "test": TEST, "report": TEST}

@@ -51,7 +51,8 @@ class TestPlace(QWidget):
         selected = state.newest if self._pinned is None else self._pinned
         in_work = state.newest if state.run is not None else None
         self.board.show_content(
-            MapContent(self._cells, state.channels, self.quantity, in_work, selected)
+            MapContent(self._cells, state.channels, self.quantity, in_work, selected),
+            state.module_values,
         )
         cell = next((c for c in self._cells if c.channel == selected), None)
         self.channel.follow.setChecked(self._pinned is None)

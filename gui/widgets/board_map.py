@@ -22,7 +22,7 @@ from gui.look import MARKED, Look, draw_mark
 from gui.scale import Scale, scale_of
 from gui.state import Measured
 from gui.widgets.parts import button, text
-from gui.words import VERDICT_WORDS, Value, quantity_named, value_text
+from gui.words import VERDICT_WORDS, Value, quantity_named, value_line, value_text
 
 QUANTITIES = ("gain", "light_yield", "crosstalk", "noise", "pedestal", "sipm_offset")
 _ARROWS = {
@@ -49,6 +49,11 @@ class MapContent:
     def value(self, channel: int) -> Value | None:
         known = (self.measured or {}).get(channel)
         return known.values.get(self.quantity) if known is not None else None
+
+    def verdict(self, channel: int) -> str:
+        """The verdict of the channel over all its quantities; empty before the first."""
+        known = (self.measured or {}).get(channel)
+        return (known.verdict or "") if known is not None else ""
 
 
 class BoardMap(QWidget):
@@ -178,14 +183,14 @@ class BoardMap(QWidget):
     def _draw_marks(self, painter: QPainter) -> None:
         side = self._look.tokens.size.mark
         for channel, polygon in self._polygons.items():
-            value = self._content.value(channel)
-            if value is None or value.verdict not in MARKED:
+            verdict = self._content.verdict(channel)
+            if verdict not in MARKED:
                 continue
             box = polygon.boundingRect()
             fit = min(side, 0.6 * box.width(), 0.6 * box.height())
             corner = box.center() - QPointF(fit / 2, fit / 2)
             where = QRectF(corner.x(), corner.y(), fit, fit)
-            draw_mark(painter, value.verdict, where, self._look.palette, on_panel=True)
+            draw_mark(painter, verdict, where, self._look.palette, on_panel=True)
 
     def _draw_scale(self, painter: QPainter, scale: Scale) -> None:
         tokens, palette = self._look.tokens, self._look.palette
@@ -291,10 +296,14 @@ class BoardPanel(QFrame):
             self.choices[name] = choice
             head.addWidget(choice)
         self.map = BoardMap(look)
+        self.whole = text("caption")
         layout.addLayout(head)
         layout.addWidget(self.map, 1)
+        layout.addWidget(self.whole)
 
-    def show_content(self, content: MapContent) -> None:
+    def show_content(self, content: MapContent, whole: Mapping[str, Value]) -> None:
+        """The map, and under it what was measured of the board as a whole."""
+        self.whole.setText(" · ".join(value_line(value) for value in whole.values()))
         self._title.setText(quantity_named(content.quantity).name)
         self.choices[content.quantity].setChecked(True)
         self.map.show_content(content)

@@ -8,7 +8,9 @@ from pytestqt.qtbot import QtBot
 from gui.board_cells import cells_of
 from gui.look import Look
 from gui.scale import scale_of
+from gui.state import Measured
 from gui.widgets.board_map import BoardMap, MapContent
+from gui.words import Value
 from station.catalogue import BoardShape, Catalogue
 
 
@@ -74,3 +76,11 @@ def test_equal_values_still_have_a_scale(values: list[float]) -> None:
 
 def test_no_values_have_no_scale() -> None:
     assert scale_of([]) is None
+
+
+def test_a_channel_is_marked_by_its_worst_verdict_whatever_the_map_shows() -> None:
+    good = Value("gain", 28.0, 0.05, "ADC/pe", None, None, "pass")
+    unknown = Value("crosstalk", None, None, "1", None, None, "unknown", ("no peaks",))
+    content = MapContent((), {7: Measured({"gain": good, "crosstalk": unknown})}, "gain")
+    assert content.verdict(7) == "unknown"
+    assert content.verdict(8) == ""

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 
-from gui.state import ShiftState, time_left
+from gui.state import ShiftState, because, time_left
 from station.catalogue import BoardShape
 from station.events import (
     Ask,
@@ -17,7 +18,7 @@ from station.events import (
     RunStarted,
     ShiftStep,
 )
-from tests.gui.fake import FAILING, MODULE, TILE, line_state, whole_shift
+from tests.gui.fake import FAILING, MODULE, TILE, inspection, line_state, whole_shift
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -57,10 +58,10 @@ def test_a_whole_shift_ends_with_the_module_s_verdict(board_shape: BoardShape) -
 def test_a_chip_fails_the_tile_although_its_size_is_right(board_shape: BoardShape) -> None:
     state = ShiftState()
     for message in whole_shift(board_shape):
-        if isinstance(message, RunStarted) and message.label != TILE:
-            break
         if not isinstance(message, Ask):
             folded(message, state=state)
+        if isinstance(message, RunEnded):
+            break
     assert state.tile.label == TILE
     assert state.tile.measured.verdict == "pass"
     assert state.tile.verdict == "fail"
@@ -146,3 +147,21 @@ def test_inspected_tiles_count_only_when_they_may_be_used() -> None:
 def test_the_step_after_the_last_is_nothing() -> None:
     assert folded(step("test")).next_step == "Write the report"
     assert folded(step("report")).next_step == ""
+
+
+def test_many_reasons_are_cut_short() -> None:
+    assert because(()) == ""
+    assert because(("a", "b")) == ": a; b"
+    assert because(tuple("abcde")) == ": a; b; c; and 2 more"
+
+
+def test_a_tile_replaces_the_one_before_only_when_it_is_measured() -> None:
+    """Its values are on the screen long enough to be read."""
+    first = list(inspection(np.random.default_rng(1), label=TILE, chipped=False))
+    second = list(inspection(np.random.default_rng(2), label="320BC2400000107", chipped=False))
+    state = folded(*first, *second[:-1])
+    assert state.tile.label == TILE
+    assert state.tile.picture is not None
+    assert "height" in state.tile.measured.values
+    folded(second[-1], state=state)
+    assert state.tile.label == "320BC2400000107"

@@ -120,6 +120,9 @@ def test_a_shift_runs_to_its_verdict_in_colour_shape_and_word(
     assert window.strip.verdict.property("tone") == "fail"
     assert window.strip.label.text() == MODULE
     assert "is finished: FAIL" in window.ask.sentence.words
+    assert "1.69 beyond the lower limit 26" in window.ask.note.words
+    assert shown_buttons(bench) == ["Report", "Start the shift"]
+    assert window.test.board.whole.text() == "Breakdown (IV) 38.34 ± 0.02 V"
     assert any(MODULE in line and "FAIL" in line for line in window.line.events.words())
 
 
