@@ -1,27 +1,25 @@
-"""A window on a scripted session. Without Qt's system libraries these tests are skipped."""
+"""A window on a scripted session. Qt is imported where it is needed: test modules that use it are
+skipped where its system libraries are missing."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip(
-    "PyQt6.QtWidgets",
-    reason="PyQt6 can't load its system libraries here",
-    exc_type=ImportError,
-)
-
-from PyQt6.QtWidgets import QApplication
-from pytestqt.qtbot import QtBot
-
-from gui.desk import Desk
-from gui.look import Look
-from gui.window import Window
 from station.catalogue import BoardShape, Catalogue, load_catalogue
 from station.events import Listener, Message
 from tests.gui.fake import FakeSession, line_state
 
+if TYPE_CHECKING:
+    from PyQt6.QtWidgets import QApplication
+    from pytestqt.qtbot import QtBot
+
+    from gui.desk import Desk
+    from gui.look import Look
+    from gui.window import Window
+
+NO_QT = "PyQt6 can't load its system libraries here"
 STORED_BEFORE = 312
 WAIT_MS = 8000
 
@@ -30,9 +28,9 @@ WAIT_MS = 8000
 class Bench:
     """A window, its desk, and the scripted session behind it (the newest one after a retry)."""
 
-    window: Window
-    desk: Desk
-    look: Look
+    window: "Window"
+    desk: "Desk"
+    look: "Look"
     sessions: list[FakeSession]
 
     @property
@@ -58,9 +56,13 @@ def board_shape(catalogue: Catalogue) -> BoardShape:
 
 @pytest.fixture
 def make_bench(
-    qtbot: QtBot, qapp: QApplication, catalogue: Catalogue
+    qtbot: "QtBot", qapp: "QApplication", catalogue: Catalogue
 ) -> Iterator[Callable[..., Bench]]:
     """`make_bench(script, failures=..., **fields of FakeSession)`: an open window."""
+    from gui.desk import Desk
+    from gui.look import Look
+    from gui.window import Window
+
     benches: list[Bench] = []
 
     def make(script: Any = (), failures: tuple[str, ...] = (), **fields: Any) -> Bench:

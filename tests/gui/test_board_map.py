@@ -2,6 +2,11 @@
 
 import numpy as np
 import pytest
+
+from tests.gui.conftest import NO_QT
+
+pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
+
 from PyQt6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 

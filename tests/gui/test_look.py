@@ -5,6 +5,11 @@ import re
 from importlib.resources import files
 
 import pytest
+
+from tests.gui.conftest import NO_QT
+
+pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
+
 from PyQt6.QtCore import QRectF
 from PyQt6.QtGui import QColor, QImage, QPainter
 from pytestqt.qtbot import QtBot

@@ -3,6 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+
+from tests.gui.conftest import NO_QT
+
+pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
+
 from PyQt6.QtCore import Qt
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication, QLineEdit, QPushButton, QVBoxLayout, QWidget
