@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gui.application import arguments, why_no_desktop
+from tests.gui.conftest import NO_QT
 
 
 def test_arguments_are_read(tmp_path: Path) -> None:
@@ -26,6 +27,7 @@ def test_wrong_arguments_are_refused(
 
 
 def test_without_a_display_the_terminal_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -50,6 +52,7 @@ def test_without_qt_s_libraries_the_packages_are_named(tmp_path: Path) -> None:
 
 def test_the_window_code_does_not_load_the_instruments() -> None:
     """They are loaded on the opening thread, after the window is shown."""
+    pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
     code = "import gui.window, sys; print([m for m in sys.modules if m.startswith('drivers')])"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
