@@ -64,6 +64,7 @@ class Desk(QObject):
         self.failure = ""
         self.stopping = False
         self.resetting = False
+        self.reset_refusal = ""
         self.stored_today: int | None = None
         self._stored_on = datetime.now().astimezone().date()
         self._opener, self._count_results, self._boards = opener, count_results, boards
@@ -248,7 +249,7 @@ class Desk(QObject):
         session = self.session
         if session is None or self.resetting:
             return
-        self.resetting = True
+        self.resetting, self.reset_refusal = True, ""
         self._start(
             "reset",
             lambda: session.reset_trip(session.operator_name),
@@ -258,8 +259,8 @@ class Desk(QObject):
         self.changed.emit()
 
     def _reset_done(self, failure: str) -> None:
-        self.resetting = False
-        self.tell(failure, "fail" if failure else "")
+        self.resetting, self.reset_refusal = False, failure
+        self.changed.emit()
 
     def understood(self) -> None:
         """The operator has read what was found at the start."""

@@ -69,7 +69,7 @@ def _not_open(desk: Desk) -> Prompt:
 def _trip(desk: Desk, cause: str) -> Prompt:
     return Prompt(
         f"TRIP: {cause}",
-        desk.note
+        desk.reset_refusal
         or "Find the cause and remove it, then reset. Until then nothing moves and the bias "
         "stays down.",
         "trip",

@@ -16,9 +16,10 @@ from PyQt6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from gui.look import load_tokens
+from gui.session import StationSession
 from gui.window import CLOSE_ANYWAY, CONTINUE, RETRY, STOP_AND_CLOSE
 from station.catalogue import BoardShape
-from station.events import Ask, Happened, Message, Progress, RunStarted
+from station.events import Ask, Happened, Listener, Message, Progress, RunStarted
 from tests.gui.conftest import STORED_BEFORE, WAIT_MS, Bench
 from tests.gui.fake import (
     FAILING,
@@ -463,6 +464,45 @@ def test_a_line_that_does_not_open_says_why_and_is_tried_again(
     assert bench.window.top.stop.isEnabled()
 
 
+def opening(make_bench: Make) -> tuple[Bench, threading.Event]:
+    """A bench whose line is being opened again and waits for the event."""
+    bench = make_bench(failures=("no answer",))
+    answer = threading.Event()
+    opener = bench.desk._opener
+
+    def slow(listener: Listener) -> StationSession:
+        answer.wait(WAIT_MS / 1000)
+        return opener(listener)
+
+    bench.desk._opener = slow
+    bench.window.sheet.press(RETRY)
+    assert bench.desk.phase == "opening"
+    return bench, answer
+
+
+def test_stop_while_the_line_opens_is_done_as_soon_as_it_answers(
+    qtbot: QtBot, make_bench: Make
+) -> None:
+    bench, answer = opening(make_bench)
+    by_button(bench)
+    assert bench.window.top.stop.text() == "STOPPING"
+    assert "as soon as the line answers" in bench.window.ask.note.words
+    answer.set()
+    qtbot.waitUntil(lambda: bool(bench.sessions) and bool(bench.called("stop")), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bench.window.top.stop.text() == "STOP", timeout=WAIT_MS)
+
+
+def test_closing_while_the_line_opens_closes_it_once_it_is_open(
+    qtbot: QtBot, make_bench: Make
+) -> None:
+    bench, answer = opening(make_bench)
+    bench.window.close()
+    assert bench.window.isVisible()
+    answer.set()
+    qtbot.waitUntil(lambda: not bench.window.isVisible(), timeout=WAIT_MS)
+    assert bench.called("close")
+
+
 def test_what_a_crash_left_is_told_until_it_is_understood(qtbot: QtBot, make_bench: Make) -> None:
     bench = make_bench(recovery=("the bias was found at 41.20 V, output on",))
     assert "The bias was found at 41.20 V, output on." in bench.window.ask.sentence.words
@@ -574,7 +614,5 @@ def test_a_long_question_stays_inside_its_bar(qtbot: QtBot, make_bench: Make) ->
 
 
 def test_a_session_like_the_station_s_is_what_the_desktop_expects(catalogue: object) -> None:
-    from gui.session import StationSession
-
     session: StationSession = FakeSession(lambda message: None, catalogue, [])  # type: ignore[arg-type]
     assert session.operator_name
