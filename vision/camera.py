@@ -51,11 +51,9 @@ class CameraModel:
             raise ValueError(f"mm_per_px_sigma_rel must be >= 0, got {self.mm_per_px_sigma_rel}")
         if not np.isfinite(self.k1):
             raise ValueError(f"k1 must be finite, got {self.k1}")
-        if self.k1 < 0:
-            turning_mm = np.sqrt(-1.0 / (3.0 * self.k1))
-            seen_mm = turning_mm * (1.0 + self.k1 * turning_mm**2)
-            if self._corner_radius_mm() >= seen_mm:
-                raise ValueError(f"k1 = {self.k1} 1/mm^2 folds the picture over at its corners")
+        # r (1 + k1 r^2) turns over at 2/3 of its radius r = 1 / sqrt(-3 k1).
+        if -6.75 * self.k1 * self._corner_radius_mm() ** 2 >= 1.0:
+            raise ValueError(f"k1 = {self.k1} 1/mm^2 folds the picture over at its corners")
 
     @property
     def centre_px(self) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ from vision.render.scene import (
 from vision.render.shapes import Field
 from vision.render.texture import lay, plate_texture, tray_texture
 from vision.render.tiles import cast_shadow, hidden_by, paint_tiles, tile_layer
+
+_DRAWN_BLUR_PX = 1.3
 
 
 @lru_cache(maxsize=4)
@@ -60,9 +63,11 @@ def render_clean(scene: Scene, camera: CameraModel) -> NDArray[np.float32]:
 
     Edges are exact to the precision of float32: the share of a pixel inside an outline is the
     normal distribution of its signed distance over the blur, and outlines are drawn in the
-    plane's mm coordinates, so that the lens distortion of ``camera`` applies to them.
+    plane's mm coordinates, so that the lens distortion of ``camera`` applies to them. Blur beyond
+    that of a lens in focus smears the whole picture afterwards.
     """
-    sigma_mm = scene.psf_sigma_px * camera.mm_per_px
+    drawn_px = min(scene.psf_sigma_px, _DRAWN_BLUR_PX)
+    sigma_mm = drawn_px * camera.mm_per_px
     picture = _surface(scene, camera)
     layers = []
     for item in scene.items:
@@ -86,6 +91,9 @@ def render_clean(scene: Scene, camera: CameraModel) -> NDArray[np.float32]:
     for item in scene.items:
         if isinstance(item, DustItem):
             paint_dust(picture, camera, item, sigma_mm)
+    if scene.psf_sigma_px > drawn_px:
+        rest_px = float(np.sqrt(scene.psf_sigma_px**2 - drawn_px**2))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rest_px), dtype=np.float32)
     picture *= _light_field(camera, scene.light)
     picture += np.float32(scene.sensor.black_dn)
     return picture
