@@ -49,16 +49,19 @@ class PoissonFit:
         return float(np.sqrt(self.covariance[index, index]))
 
 
-def fit_poisson(counts: Array, edges: Array, start: Array) -> PoissonFit:
-    """Fit the model to counts (n,) with edges (n + 1,) in ADC, from start (8,) as in NAMES.
+def fit_poisson(counts: Array, edges: Array, start: Array, *, max_calls: int = 600) -> PoissonFit:
+    """Fit the model to counts (n,) with edges (n + 1,) in ADC, from start (8,) as in NAMES,
+    with about `max_calls` evaluations of the likelihood at most.
 
     The minimiser is Minuit with the analytic gradient. Errors are those of the inverse Hessian
     (as Minuit's HESSE, but from differences of the gradient). A parameter that ends at its limit,
     such as a valley filling of zero, is held there for the errors of the others; its own error is
     the one with all others held.
     """
+    unit = float(edges[-1] - edges[0]) / len(counts)
+    units = np.array([unit, unit, unit, unit**2, 1.0, 1.0, 1.0, 1.0])
+    edges, start = edges / unit, start / units
     gain = float(start[1])
-    width = float(edges[-1] - edges[0]) / len(counts)
     n_peaks = int(np.clip(ceil((edges[-1] - start[0]) / gain) + 3, 3, MAX_PEAKS))
     minuit = Minuit(
         lambda values: negative_log_likelihood(counts, edges, np.asarray(values), n_peaks),
@@ -68,7 +71,7 @@ def fit_poisson(counts: Array, edges: Array, start: Array) -> PoissonFit:
     )
     minuit.errordef = Minuit.LIKELIHOOD
     most_pe = 3 * (edges[-1] - edges[0]) / gain + 3
-    low = np.array([start[0] - 0.6 * gain, 0.6 * gain, 0.05 * width, 0.0, 1e-5, 0.0, 0.0, 0.0])
+    low = np.array([start[0] - 0.6 * gain, 0.6 * gain, 0.05, 0.0, 1e-5, 0.0, 0.0, 0.0])
     high = np.array(
         [start[0] + 0.6 * gain, 1.6 * gain, gain, (0.5 * gain) ** 2, most_pe, 0.9, 0.5, 0.5]
     )
@@ -77,7 +80,8 @@ def fit_poisson(counts: Array, edges: Array, start: Array) -> PoissonFit:
         0.02 * gain, 0.01 * gain, 0.05 * start[2], 0.3, 0.05 * start[4] + 1e-3, 0.02, 0.01, 0.01
     ]  # fmt: skip
     minuit.strategy = 0
-    minuit.migrad(ncall=400, iterate=2)
+    minuit.tol = 0.5
+    minuit.migrad(ncall=max_calls, iterate=1)
     values = np.array(minuit.values)
     probability = bin_probabilities(edges, values, n_peaks)
     expected = float(counts.sum()) * probability / probability.sum()
@@ -87,8 +91,8 @@ def fit_poisson(counts: Array, edges: Array, start: Array) -> PoissonFit:
     chi2, n_groups = pearson(counts, expected)
     usable = bool(np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) >= 0))
     return PoissonFit(
-        values,
-        covariance,
+        values * units,
+        covariance * np.outer(units, units),
         float(minuit.fval),
         expected,
         chi2,
@@ -124,8 +128,9 @@ def _covariance(
 
 def pearson(counts: Array, expected: Array, least: float = 8.0) -> tuple[float, int]:
     """Pearson's chi2 over neighbouring bins joined to at least `least` expected; and how many."""
-    group = np.floor(np.cumsum(expected) / least).astype(np.int64)
-    group = np.unique(group, return_inverse=True)[1]
+    whole = float(expected.sum())
+    group = np.floor(np.minimum(np.cumsum(expected), whole - 1.5 * least) / least)
+    group = np.unique(np.maximum(group, 0.0), return_inverse=True)[1]
     seen = np.bincount(group, weights=counts)
     wanted = np.bincount(group, weights=expected)
     return float(((seen - wanted) ** 2 / np.maximum(wanted, 1e-9)).sum()), len(seen)

@@ -57,11 +57,10 @@ def working_part(spectrum: Spectrum) -> Working:
     """Cut overflow spikes and empty ends off, join bins that are finer than the data."""
     counts, edges = spectrum.counts, spectrum.edges
     reasons: list[str] = []
-    begin, end = _without_spikes(counts, reasons)
-    filled = np.flatnonzero(counts[begin:end]) + begin
-    if not filled.size:
+    begin, end = _filled(counts, 0, len(counts))
+    begin, end = _filled(counts, *_without_spikes(counts, begin, end, reasons))
+    if begin == end:
         return Working(np.zeros(0), edges[:1], 0, 1, tuple(reasons))
-    begin, end = int(filled[0]), int(filled[-1]) + 1
     factor = max(_comb_period(counts[begin:end]), ceil((end - begin) / MAX_WORKING_BINS))
     if factor > 1:
         reasons.append(f"{factor} bins of {edges[begin + 1] - edges[begin]:.4g} ADC joined")
@@ -92,7 +91,7 @@ def find_seeds(working: Working) -> Seeds | None:
                 width = scale * working.width
                 best = Seeds(position, height, significance, spacing, width)
                 best_score = score
-        scale *= 1.35
+        scale *= 1.5
     return best
 
 
@@ -154,16 +153,23 @@ def _lattice(position: NDArray[np.float64], height: NDArray[np.float64]) -> tupl
     return best_spacing, best_hits
 
 
-def _without_spikes(counts: NDArray[np.float64], reasons: list[str]) -> tuple[int, int]:
-    """First and last + 1 bin of the spectrum without an underflow or overflow spike at its ends."""
-    begin, end = 0, len(counts)
-    if end < 8:
+def _filled(counts: NDArray[np.float64], begin: int, end: int) -> tuple[int, int]:
+    """First and last + 1 bin with entries between begin and end."""
+    filled = np.flatnonzero(counts[begin:end]) + begin
+    return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (begin, begin)
+
+
+def _without_spikes(
+    counts: NDArray[np.float64], begin: int, end: int, reasons: list[str]
+) -> tuple[int, int]:
+    """The range without an underflow or overflow spike at its ends."""
+    if end - begin < 8:
         return begin, end
     if _is_spike(counts[end - 1], counts[end - 5 : end - 1]):
         reasons.append(f"overflow: {counts[end - 1]:.0f} entries in the last bin left out")
         end -= 1
-    if _is_spike(counts[0], counts[1:5]):
-        reasons.append(f"underflow: {counts[0]:.0f} entries in the first bin left out")
+    if _is_spike(counts[begin], counts[begin + 1 : begin + 5]):
+        reasons.append(f"underflow: {counts[begin]:.0f} entries in the first bin left out")
         begin += 1
     return begin, end
 

@@ -68,13 +68,23 @@ def peak_spacing(working: Working, seeds: Seeds) -> Spacing | None:
     return Spacing(value, sigma, by_top, by_shape, contrast, k, shape_at, width)
 
 
+def peaks_beside(seeds: Seeds) -> float:
+    """Share of the peaks that do not lie on the lattice."""
+    return float(np.mean(~_on_lattice(seeds)[1]))
+
+
+def _on_lattice(seeds: Seeds) -> tuple[Array, NDArray[np.bool_]]:
+    """Site number of every peak, counted from the highest one, and whether it lies there."""
+    away = seeds.position - seeds.position[np.argmax(seeds.height)]
+    steps = np.rint(away / seeds.spacing)
+    allowed = 0.2 * seeds.spacing * np.maximum(1.0, 0.25 * np.abs(steps))
+    return steps, np.abs(away - steps * seeds.spacing) < np.minimum(allowed, 0.35 * seeds.spacing)
+
+
 def _main_peaks(working: Working, seeds: Seeds) -> list[tuple[float, float, float]]:
     """Site number, position and contrast of the main peaks that lie on the lattice."""
-    anchor = int(np.argmax(seeds.height))
-    steps = np.rint((seeds.position - seeds.position[anchor]) / seeds.spacing)
-    off = np.abs(seeds.position - seeds.position[anchor] - steps * seeds.spacing)
-    use = off < 0.2 * seeds.spacing * np.maximum(1.0, 0.25 * np.abs(steps))
-    use &= seeds.height >= LEAST_HEIGHT * seeds.height[anchor]
+    steps, use = _on_lattice(seeds)
+    use &= seeds.height >= LEAST_HEIGHT * seeds.height.max()
     _, index = np.unique(steps[use], return_index=True)
     peaks = [(float(steps[use][i]), float(seeds.position[use][i])) for i in index]
     contrasts = [(k, at, _contrast(working, at, seeds.spacing)) for k, at in peaks]

@@ -51,8 +51,9 @@ def read_columns(file: Path, text: str) -> Columns:
     """Find the table of numbers in a text and read it.
 
     Comment lines, blank lines and text above the table are skipped; of the files of multichannel
-    analysers (sections <<DATA>> or $DATA:) only the data section is read. Raises SpectrumFileError on text inside the table, on rows of different
-    length and when there is no table.
+    analysers (sections <<DATA>> or $DATA:) only the data section is read. Raises
+    SpectrumFileError on text inside the table, on rows of different length and when there is no
+    table.
     """
     lines = text.splitlines()
     marks, lines = _data_section(lines)
