@@ -11,6 +11,18 @@ settings.load_profile("shared")
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+
+def _qt_loads() -> bool:
+    try:
+        import PyQt6.QtWidgets  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+# pytest-qt ends the whole run where Qt's system libraries are missing: it is loaded only with them.
+pytest_plugins = ("pytestqt.plugin",) if _qt_loads() else ()
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
