@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.clock import Clock
-from drivers.errors import InstrumentError
+from drivers.errors import InstrumentError, MachineAlarm
 from drivers.roles import (
     BiasReading,
     BiasSupply,
@@ -243,14 +243,26 @@ class Line:
             )
 
         def gantry() -> InstrumentState:
-            state, at = self.gantry.state(), self.gantry.position()
+            try:
+                state = self.gantry.state()
+            except MachineAlarm as alarm:
+                state = f"Alarm: {alarm.what}"
             seen["gantry_state"] = state
+            if state.startswith("Alarm"):
+                return InstrumentState(
+                    "gantry",
+                    self.gantry.identity.model,
+                    "alarm",
+                    state,
+                    healthy=False,
+                )
+            at = self.gantry.position()
             return InstrumentState(
                 "gantry",
                 self.gantry.identity.model,
                 state.lower(),
                 f"X {at.x_mm:.1f}  Y {at.y_mm:.1f}  Z {at.z_mm:.1f}",
-                healthy=not state.startswith("Alarm"),
+                healthy=True,
                 trend=at.x_mm,
             )
 
@@ -278,6 +290,8 @@ class Line:
                 step()
             except InstrumentError as error:
                 problems.append(f"{what}: {error}")
+            except Exception as error:  # noqa: BLE001 - the steps behind it must be tried too
+                problems.append(f"{what}: {type(error).__name__}: {error}")
 
         def bias_down() -> None:
             reading = self.bias_down()
@@ -295,11 +309,14 @@ class Line:
 
     def halt(self) -> tuple[str, ...]:
         """Stop the motion at once, then the safe state."""
+        problems: tuple[str, ...] = ()
         try:
             self.gantry.stop()
         except InstrumentError as error:
-            return (f"gantry: {error}", *self.make_safe())
-        return self.make_safe()
+            problems = (f"gantry: {error}",)
+        except Exception as error:  # noqa: BLE001 - the bias must come down all the same
+            problems = (f"gantry: {type(error).__name__}: {error}",)
+        return (*problems, *self.make_safe())
 
 
 SAFE_VOLTAGE_V = 0.5

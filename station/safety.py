@@ -2,10 +2,14 @@
 
 Safety does not live in procedures. The supervisor reads the line's instruments by itself; when a
 rule is broken, or an instrument stays silent, it latches a trip, brings the line to its safe state
-and keeps it there until a person resets it.
+and keeps it there until a person resets it. Nothing that fails around it - a listener, the records,
+a bug in a driver - ends the watch.
 """
 
+import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +19,8 @@ from typing import Any, Protocol
 
 from station.events import InstrumentState, LineState
 from station.profile import SafetySection
+
+log = logging.getLogger(__name__)
 
 
 class InterlockTrippedError(Exception):
@@ -34,36 +40,47 @@ class Trip:
 class Interlock:
     """A latch between the supervisor and everything that may raise the bias or move.
 
-    Whoever does one such step does it inside `guard()`: a trip waits for that one step and no
-    further one can begin.
+    Whoever does one such step does it inside `guard()`: once tripped no further step can begin. A
+    trip does not wait for the step under way, which may hang.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._one_step = threading.RLock()
+        self._steps = 0
+        self._latch = threading.Lock()
         self._trip: Trip | None = None
 
     @property
     def tripped(self) -> Trip | None:
         return self._trip
 
+    @property
+    def step_under_way(self) -> bool:
+        """Whether a step that began before a trip may still do something."""
+        return self._steps > 0
+
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Hold the latch open for one step. Raises InterlockTrippedError once tripped."""
-        with self._lock:
-            if self._trip is not None:
-                raise InterlockTrippedError(self._trip.cause)
-            yield
+        """Do one step inside. Raises InterlockTrippedError once tripped."""
+        with self._one_step:
+            self._steps += 1
+            try:
+                if (trip := self._trip) is not None:
+                    raise InterlockTrippedError(trip.cause)
+                yield
+            finally:
+                self._steps -= 1
 
     def trip(self, trip: Trip) -> bool:
         """Latch `trip`; False when an earlier one is latched already (the first cause stays)."""
-        with self._lock:
+        with self._latch:
             if self._trip is not None:
                 return False
             self._trip = trip
             return True
 
     def release(self) -> None:
-        with self._lock:
+        with self._latch:
             self._trip = None
 
 
@@ -84,19 +101,24 @@ class Snapshot:
     def as_data(self) -> dict[str, Any]:
         return {
             "at": self.at.isoformat(),
-            "bias_voltage_v": self.bias_voltage_v,
-            "bias_current_a": self.bias_current_a,
+            "bias_voltage_v": _recordable(self.bias_voltage_v),
+            "bias_current_a": _recordable(self.bias_current_a),
             "bias_in_compliance": self.bias_in_compliance,
-            "temperatures_c": dict(self.temperatures_c),
+            "temperatures_c": {k: _recordable(t) for k, t in self.temperatures_c.items()},
             "gantry_state": self.gantry_state,
             "silent": dict(self.silent),
         }
 
 
+def _recordable(value: float | None) -> float | str | None:
+    """The value, or its name when it is no number: records hold finite numbers only."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
 def broken_rule(seen: Snapshot, limits: SafetySection) -> tuple[str, str] | None:
     """The first rule that `seen` breaks, as (rule, cause in one sentence), or None."""
     current = seen.bias_current_a
-    if current is not None and abs(current) > limits.max_current_a:
+    if current is not None and not abs(current) <= limits.max_current_a:
         return "over-current", (
             f"bias current {current * 1e6:.1f} µA is above {limits.max_current_a * 1e6:.1f} µA"
         )
@@ -126,8 +148,9 @@ class Watched(Protocol):
 class Supervisor(threading.Thread):
     """Watches the line every `limits.poll_s` seconds until `finish()`.
 
-    `on_state` is called with every round's `LineState`, `on_trip` once per trip, both on this
-    thread. A safe state that could not be verified is tried again in every round.
+    `on_state` is called with every round's `LineState`, `on_trip` once per trip, whoever latched
+    it, both on this thread. A safe state that could not be verified, and an `on_trip` that failed,
+    are tried again in every round.
     """
 
     def __init__(
@@ -144,8 +167,11 @@ class Supervisor(threading.Thread):
         self._on_state = on_state
         self._on_trip = on_trip
         self._finish = threading.Event()
+        self._round = threading.Lock()
         self._silent_since: dict[str, float] = {}
         self._history: deque[Mapping[str, Any]] = deque(maxlen=20)
+        self._made_safe: Trip | None = None
+        self._told: Trip | None = None
         self._unsafe: tuple[str, ...] = ()
         self._last: LineState | None = None
 
@@ -158,45 +184,76 @@ class Supervisor(threading.Thread):
             self.watch_once()
 
     def finish(self) -> None:
+        """End the watch; a trip that could not be told yet is told once more."""
         self._finish.set()
         if self.is_alive():
             self.join()
+        with self._round, _survived("telling a trip"):
+            self._tell_trip()
 
     def watch_once(self) -> None:
-        """One round: look, judge, trip when needed, tell."""
-        seen = self._line.observe()
-        self._history.append(seen.as_data())
-        broken = broken_rule(seen, self._limits) or self._too_silent(seen)
-        if broken is not None:
-            self.trip(*broken, at=seen.at)
-        elif self._unsafe:
-            self._unsafe = self._line.make_safe()
-        tripped = self._line.interlock.tripped
-        self._last = LineState(seen.at, seen.states, tripped.cause if tripped else None)
-        self._on_state(self._last)
-
-    def trip(self, rule: str, cause: str, *, at: datetime | None = None) -> None:
-        trip = Trip(at or datetime.now(UTC), rule, cause, tuple(self._history))
-        if self._line.interlock.trip(trip):
-            self._unsafe = self._line.make_safe()
-            self._on_trip(trip, self._unsafe)
-        elif self._unsafe:
-            self._unsafe = self._line.make_safe()
+        """One round: look, judge, trip when needed, make safe, tell. Never raises."""
+        with self._round:
+            seen, broken = self._look()
+            if broken is not None:
+                self._line.interlock.trip(Trip(seen.at, *broken, tuple(self._history)))
+            with _survived("the safe state"):
+                self._make_safe()
+            with _survived("telling a trip"):
+                self._tell_trip()
+            tripped = self._line.interlock.tripped
+            self._last = LineState(seen.at, seen.states, tripped.cause if tripped else None)
+            with _survived("telling the state of the line"):
+                self._on_state(self._last)
 
     def reset(self) -> None:
-        """Release the latch. Raises InterlockTrippedError while the cause still stands."""
-        seen = self._line.observe()
-        broken = broken_rule(seen, self._limits)
-        if broken is not None:
-            raise InterlockTrippedError(f"can't reset: {broken[1]}")
-        if seen.silent:
-            raise InterlockTrippedError(f"can't reset: silent: {', '.join(seen.silent)}")
-        problems = self._line.make_safe()
-        if problems:
-            raise InterlockTrippedError(f"can't reset: {'; '.join(problems)}")
-        self._unsafe = ()
-        self._silent_since.clear()
-        self._line.interlock.release()
+        """Release the latch. Raises InterlockTrippedError while the cause still stands, and
+        whatever `on_trip` raises while the trip can't be told."""
+        with self._round:
+            if self._line.interlock.step_under_way:
+                raise InterlockTrippedError("can't reset: a step is still under way")
+            seen = self._line.observe()
+            broken = broken_rule(seen, self._limits)
+            if broken is not None:
+                raise InterlockTrippedError(f"can't reset: {broken[1]}")
+            if seen.silent:
+                raise InterlockTrippedError(f"can't reset: silent: {', '.join(seen.silent)}")
+            problems = self._line.make_safe()
+            if problems:
+                raise InterlockTrippedError(f"can't reset: {'; '.join(problems)}")
+            self._tell_trip()
+            self._unsafe = ()
+            self._made_safe = self._told = None
+            self._silent_since.clear()
+            self._line.interlock.release()
+
+    def _look(self) -> tuple[Snapshot, tuple[str, str] | None]:
+        try:
+            seen = self._line.observe()
+            self._history.append(seen.as_data())
+            return seen, broken_rule(seen, self._limits) or self._too_silent(seen)
+        except Exception as error:
+            log.exception("the line can't be watched")
+            blind = Snapshot(datetime.now(UTC), time.monotonic())
+            return blind, (
+                "interlock-fault",
+                f"the line can't be watched: {type(error).__name__}: {error}",
+            )
+
+    def _make_safe(self) -> None:
+        """The safe state of a trip, until it is verified with no step under way."""
+        trip = self._line.interlock.tripped
+        if trip is None or (trip is self._made_safe and not self._unsafe):
+            return
+        disturbed = self._line.interlock.step_under_way
+        self._unsafe = self._line.make_safe()
+        self._made_safe = None if disturbed else trip
+
+    def _tell_trip(self) -> None:
+        trip = self._line.interlock.tripped
+        if trip is not None and trip is not self._told:
+            self._on_trip(trip, self._unsafe)
+            self._told = trip
 
     def _too_silent(self, seen: Snapshot) -> tuple[str, str] | None:
         for role in set(self._silent_since) - set(seen.silent):
@@ -206,3 +263,12 @@ class Supervisor(threading.Thread):
             if seen.monotonic_s - since >= self._limits.silent_after_s:
                 return "silent-instrument", f"{role} does not answer: {complaint}"
         return None
+
+
+@contextmanager
+def _survived(what: str) -> Iterator[None]:
+    """Whatever fails inside is logged, and the watch goes on."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s failed; the interlock watches on", what)

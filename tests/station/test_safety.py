@@ -1,11 +1,14 @@
 """The interlock: it sees by itself, trips once, brings the bias down and stays tripped."""
 
+import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
 
+from db import StoreError
 from station.events import LineState
 from station.line import Line
 from station.profile import SafetySection
@@ -183,3 +186,149 @@ def test_a_step_under_way_ends_before_a_trip_latches() -> None:
     assert not interlock.trip(Trip(datetime.now(UTC), "other", "later"))
     with pytest.raises(InterlockTrippedError, match="cause"), interlock.guard():
         pass
+
+
+def test_a_trip_that_the_records_refuse_is_recorded_as_soon_as_they_can(
+    line: Line, twin: Twin
+) -> None:
+    told: list[Trip] = []
+    refusals = [StoreError("disk full", "station.sqlite")]
+
+    def on_trip(trip: Trip, unverified: tuple[str, ...]) -> None:
+        if refusals:
+            raise refusals.pop()
+        told.append(trip)
+
+    supervisor = Supervisor(line, LIMITS, on_state=lambda state: None, on_trip=on_trip)
+    bias_up(line)
+    heat(twin, line)
+    supervisor.watch_once()
+    assert not twin.bias.output_is_on()
+    assert told == []
+    supervisor.watch_once()
+    supervisor.watch_once()
+    assert [trip.rule for trip in told] == ["over-temperature"]
+
+
+def test_a_listener_that_fails_does_not_stop_the_watch(line: Line, twin: Twin) -> None:
+    def on_state(state: LineState) -> None:
+        raise BrokenPipeError("the terminal is gone")
+
+    supervisor = Supervisor(line, LIMITS, on_state=on_state, on_trip=lambda trip, unverified: None)
+    bias_up(line)
+    supervisor.start()
+    heat(twin, line)
+    with pytest.raises(InterlockTrippedError):
+        line.wait(60_000.0)
+    assert supervisor.is_alive()
+    supervisor.finish()
+    assert not twin.bias.output_is_on()
+
+
+def test_a_line_that_cannot_be_watched_trips(line: Line, watch: Watch, twin: Twin) -> None:
+    bias_up(line)
+
+    def broken() -> Snapshot:
+        raise ZeroDivisionError("a bug in a driver")
+
+    line.observe = broken  # type: ignore[method-assign]
+    watch.supervisor.watch_once()
+    assert [trip.rule for trip, _ in watch.trips] == ["interlock-fault"]
+    assert "ZeroDivisionError" in watch.trips[0][0].cause
+    assert not twin.bias.output_is_on()
+
+
+def test_the_bias_comes_down_although_a_step_before_it_fails_with_a_bug(
+    line: Line, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a bug in a driver")
+
+    bias_up(line)
+    monkeypatch.setattr(line.light, "pulse_off", broken)
+    problems = line.make_safe()
+    assert len(problems) == 1
+    assert "ZeroDivisionError" in problems[0]
+    assert not twin.bias.output_is_on()
+
+
+def test_a_trip_brings_the_bias_down_although_a_step_hangs(
+    line: Line, watch: Watch, twin: Twin
+) -> None:
+    bias_up(line)
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with line.checkpoint():
+            begun.set()
+            let_go.wait(30)
+
+    step = threading.Thread(target=hang)
+    step.start()
+    begun.wait(30)
+    heat(twin, line)
+    watcher = threading.Thread(target=watch.supervisor.watch_once, daemon=True)
+    watcher.start()
+    watcher.join(20)
+    hung = watcher.is_alive()
+    let_go.set()
+    step.join()
+    assert not hung
+    assert not twin.bias.output_is_on()
+    assert [trip.rule for trip, _ in watch.trips] == ["over-temperature"]
+
+
+def test_what_a_step_under_way_at_the_trip_still_did_is_undone(
+    line: Line, watch: Watch, twin: Twin
+) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+    line.bias.program_limits(max_voltage_v=45.0, compliance_a=2e-3)
+
+    def step_late() -> None:
+        with line.checkpoint():
+            begun.set()
+            let_go.wait(30)
+            line.bias.switch_on()
+
+    step = threading.Thread(target=step_late)
+    step.start()
+    begun.wait(30)
+    heat(twin, line)
+    watch.supervisor.watch_once()
+    let_go.set()
+    step.join()
+    assert twin.bias.output_is_on()
+    watch.supervisor.watch_once()
+    assert not twin.bias.output_is_on()
+
+
+def test_a_gantry_in_alarm_trips_at_once_although_its_position_is_unknown(
+    line: Line, watch: Watch, twin: Twin
+) -> None:
+    twin.gantry.power_cycle()
+    watch.supervisor.watch_once()
+    assert [trip.rule for trip, _ in watch.trips] == ["gantry-alarm"]
+
+
+def test_a_trip_that_others_latched_is_made_safe_and_recorded(
+    line: Line, watch: Watch, twin: Twin
+) -> None:
+    bias_up(line)
+    line.interlock.trip(Trip(datetime.now(UTC), "unsafe", "the run could not verify its end"))
+    watch.supervisor.watch_once()
+    assert [trip.rule for trip, _ in watch.trips] == ["unsafe"]
+    assert not twin.bias.output_is_on()
+
+
+@pytest.mark.parametrize("current_a", [1.1e-3, -1.1e-3, float("nan")])
+def test_a_current_that_is_high_or_no_number_breaks_the_rule(current_a: float) -> None:
+    broken = broken_rule(Snapshot(datetime.now(UTC), 0.0, bias_current_a=current_a), LIMITS)
+    assert broken is not None
+    assert broken[0] == "over-current"
+
+
+def test_what_was_seen_can_be_recorded_although_it_is_no_number() -> None:
+    seen = Snapshot(
+        datetime.now(UTC), 0.0, bias_current_a=float("inf"), temperatures_c={"board": float("nan")}
+    )
+    json.dumps(seen.as_data(), allow_nan=False)
