@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from station.events import Listener
-
 from gui.session import StationSession
+from station.events import Listener
 
 NO_QT = 3
 SYSTEM_PACKAGES = (
@@ -59,8 +58,9 @@ def why_no_desktop() -> str:
 
 def count_results(session: StationSession, since: datetime) -> int:
     """How many readings the records of the station hold since `since`."""
-    from db import Reading
     from sqlmodel import col, func, select
+
+    from db import Reading
     from station.session import Session
 
     assert isinstance(session, Session)

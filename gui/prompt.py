@@ -3,10 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from station.events import Verdict
-
 from gui.desk import Desk
 from gui.words import PROCEDURE_WORDS, VERDICT_WORDS
+from station.events import Verdict
 
 START = "start"
 RESET = "reset"

@@ -5,6 +5,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from gui.words import (
+    ENDING_WORDS,
+    PROCEDURE_WORDS,
+    STEP_WORDS,
+    VERDICT_WORDS,
+    Value,
+    offset_value,
+    quantity,
+    sentence,
+    worst_of,
+)
 from station.events import (
     SHIFT_STEPS,
     Curve,
@@ -22,18 +33,6 @@ from station.events import (
     RunStarted,
     ShiftStep,
     Verdict,
-)
-
-from gui.words import (
-    ENDING_WORDS,
-    PROCEDURE_WORDS,
-    STEP_WORDS,
-    VERDICT_WORDS,
-    Value,
-    offset_value,
-    quantity,
-    sentence,
-    worst_of,
 )
 
 TREND_LENGTH = 90

@@ -8,9 +8,8 @@ from PyQt6.QtGui import QCloseEvent, QShortcut
 from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
-    from station.catalogue import BoardShape
-
     from gui.places.test import TestPlace
+    from station.catalogue import BoardShape
 
 from gui.board_cells import Cell, cells_of
 from gui.desk import Desk

@@ -6,11 +6,11 @@ from math import isfinite
 from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
-from station.events import InstrumentState
 
 from gui.look import Look, draw_mark
 from gui.widgets.parts import panel, set_property, text
 from gui.words import ROLE_WORDS
+from station.events import InstrumentState
 
 ROWS_SEEN = 4
 QUIET_STATES = ("off", "idle")

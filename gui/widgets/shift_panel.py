@@ -6,11 +6,11 @@ from pathlib import Path
 from PyQt6.QtCore import QPointF, QRectF, Qt, QUrl
 from PyQt6.QtGui import QColor, QDesktopServices, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
-from station.events import SHIFT_STEPS, ModuleDone
 
 from gui.look import Look
 from gui.widgets.parts import Mark, button, panel, set_property, text
 from gui.words import STEP_WORDS, VERDICT_WORDS
+from station.events import SHIFT_STEPS, ModuleDone
 
 
 class ShiftPanel(QFrame):

@@ -4,11 +4,11 @@ import numpy as np
 import pyqtgraph as pg
 from PyQt6.QtGui import QColor, QFont
 from PyQt6.QtWidgets import QVBoxLayout, QWidget
-from station.events import Curve
 
 from gui.look import Look
 from gui.widgets.parts import text
 from gui.words import Value, plural
+from station.events import Curve
 
 TAIL = 0.001
 

@@ -4,12 +4,12 @@ import numpy as np
 from PyQt6.QtCore import QPointF, QRectF, Qt
 from PyQt6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
 from PyQt6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
-from station.events import Picture
 
 from gui.look import Look
 from gui.state import InspectedTile, reason_text
 from gui.widgets.parts import VerdictBadge, text, wrapped
 from gui.widgets.values_grid import ValuesGrid
+from station.events import Picture
 
 SHOWN = ("inner_width", "outer_width", "height", "tile_rotation", "dimple_x", "dimple_y")
 _BAR_MM = (0.5, 1, 2, 5, 10, 20, 50, 100)

@@ -34,7 +34,11 @@ def measured(arguments: list[str]) -> dict[str, Any]:
                     "-p",
                     "no:cacheprovider",
                 ),
-                *("-o", "addopts=--import-mode=importlib -q -p no:pytest-qt", f"--benchmark-json={report}"),
+                *(
+                    "-o",
+                    "addopts=--import-mode=importlib -q -p no:pytest-qt",
+                    f"--benchmark-json={report}",
+                ),
                 *("--timeout", "1200", *arguments),
             ],
             check=False,
