@@ -52,15 +52,19 @@ def judge(reading: Reading, limit: Limit | None) -> tuple[Verdict, tuple[str, ..
     shown = f"{reading.quantity} {value:.5g} ± {sigma:.2g} {reading.unit}"
     if limit.max_sigma is not None and sigma > limit.max_sigma:
         return "unknown", (f"{shown}: error above {limit.max_sigma:g} {limit.unit}",)
-    for edge, side, inside_by in (
-        (limit.low, "lower", value - (limit.low or 0.0)),
-        (limit.high, "upper", (limit.high or 0.0) - value),
-    ):
-        if edge is None:
-            continue
+    margins = [
+        (edge, side, inside_by)
+        for edge, side, inside_by in (
+            (limit.low, "lower", value - (limit.low or 0.0)),
+            (limit.high, "upper", (limit.high or 0.0) - value),
+        )
+        if edge is not None
+    ]
+    for edge, side, inside_by in margins:
         if inside_by < 0:
             sigmas = f" ({-inside_by / sigma:.1f} sigma)" if sigma > 0 else ""
             return "fail", (f"{shown}: {-inside_by:.3g} beyond the {side} limit {edge:g}{sigmas}",)
+    for edge, side, inside_by in margins:
         if inside_by < limit.guard_sigmas * sigma:
             return "flag", (
                 f"{shown}: inside the {side} limit {edge:g} by less than "
