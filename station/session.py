@@ -17,6 +17,7 @@ from sqlmodel import func, select
 import db
 from db import Store, open_store
 from drivers.clock import Clock, RealClock, ScaledClock
+from drivers.errors import InstrumentError, WrongInstrument
 from drivers.grbl.controller import GrblController
 from drivers.grbl.driver import GrblGantry, GrblVacuumGripper
 from drivers.keithley.driver import Keithley2450
@@ -34,7 +35,7 @@ from station.safety import Supervisor, Trip
 from station.settings import load_toml
 from station.shift import Shift
 from station.twin.hands import TwinHands
-from station.twin.process import start_or_adopt
+from station.twin.process import LINE_FILE, start_or_adopt
 
 DATABASE = "station.sqlite"
 
@@ -74,7 +75,11 @@ class Session:
         self._hands = hands
         self._listener = listener
         self._closing = closing
-        self._working = threading.Lock()
+        self._gate = threading.Condition(threading.RLock())
+        self._shift_on = False
+        self._ending = False
+        self._closing_once = threading.Lock()
+        self._unverified: tuple[str, ...] | None = None
         self._supervisor = Supervisor(
             line, profile.safety, on_state=listener, on_trip=self._tripped
         )
@@ -85,12 +90,16 @@ class Session:
     ) -> list[ModuleDone]:
         """Build `boards` modules; blocks until done. One shift at a time.
 
-        Raises ShiftStoppedError, `db.StoreError`, and SessionError when a shift is running.
+        Raises ShiftStoppedError, `db.StoreError`, and SessionError when a shift is running or the
+        station is closing.
         """
-        if not self._working.acquire(blocking=False):
-            raise SessionError("a shift is running already")
+        with self._gate:
+            if self._ending:
+                raise SessionError("the station is closed")
+            if self._shift_on:
+                raise SessionError("a shift is running already")
+            self._shift_on = True
         try:
-            self.line.clear_abort()
             shift = Shift(
                 self.line,
                 self.catalogue,
@@ -103,12 +112,24 @@ class Session:
             )
             return shift.run(boards=boards, label=label)
         finally:
-            self._working.release()
+            with self._gate:
+                self._shift_on = False
+                self.line.clear_abort()
+                self._gate.notify_all()
 
     def stop(self, reason: str) -> None:
-        """End the run at its next step and bring the line to its safe state. Thread-safe."""
-        self.line.abort(reason)
-        self.line.halt()
+        """End the run at its next step and bring the line to its safe state. Thread-safe.
+
+        A safe state that can't be verified trips the interlock.
+        """
+        with self._gate:
+            if self._shift_on:
+                self.line.abort(reason)
+        problems = self.line.halt()
+        if problems:
+            self.line.interlock.trip(
+                Trip(datetime.now(UTC), "unsafe", f"after a stop: {'; '.join(problems)}")
+            )
 
     def reset_trip(self, who: str) -> None:
         """Release a latched trip. Raises InterlockTrippedError while its cause still stands."""
@@ -122,14 +143,28 @@ class Session:
 
         Returns what could not be verified; empty when the line is safe.
         """
-        self.line.abort("the station is closing")
-        with self._working:
-            self._supervisor.finish()
-            problems = self.line.make_safe()
+        with self._closing_once:
+            if self._unverified is None:
+                self._unverified = self._close()
+            return self._unverified
+
+    def _close(self) -> tuple[str, ...]:
+        with self._gate:
+            self._ending = True
+            self.line.abort("the station is closing")
+            self._gate.wait_for(lambda: not self._shift_on)
+        self._supervisor.finish()
+        problems = list(self.line.make_safe())
+        try:
             if problems:
                 self._remember("error", "closed without a verified safe state", list(problems))
+        except db.StoreError as error:
+            problems.append(str(error))
+        try:
             self._closing.close()
-        return problems
+        except InstrumentError as error:
+            problems.append(str(error))
+        return tuple(problems)
 
     def _with_hands(self, answer: Answer) -> Answer:
         hands = self._hands
@@ -192,20 +227,24 @@ def open_session(
     data.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         if line_file is None:
+            folder = data / "twin"
+            folder.mkdir(exist_ok=True)
+            stack.enter_context(sole_owner(folder / LINE_FILE))
             twin = start_or_adopt(
-                data / "twin",
+                folder,
                 seed=seed,
                 shape=shape,
                 speed=speed,
-                first_serial=_next_serial(data),
+                first_serial=lambda: _next_serial(data),
             )
             stack.callback(twin.end)
-            line_file = twin.line_file
-        profile = load_toml(line_file, Profile)
-        stack.enter_context(sole_owner(line_file))
+            profile = load_toml(twin.line_file, Profile)
+        else:
+            profile = load_toml(line_file, Profile)
+            stack.enter_context(sole_owner(line_file))
         scale = profile.station.time_scale
         clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
-        bias = Keithley2450.open(profile.bias.address, clock=clock)
+        bias = _open_bias(profile, clock)
         stack.callback(bias.close)
         _, bias_story = bias_as_found(bias, ramp_v_per_s=profile.bias.ramp_v_per_s)
         store = open_store(data / DATABASE, data / "attachments")
@@ -276,9 +315,22 @@ def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
 
     Raises `drivers.errors.InstrumentError`.
     """
-    bias = Keithley2450.open(profile.bias.address, clock=clock)
+    bias = _open_bias(profile, clock)
     stack.callback(bias.close)
     return _line_on(profile, bias, clock, stack)
+
+
+def _open_bias(profile: Profile, clock: Clock) -> Keithley2450:
+    """The supply of the profile; another one is refused and left as it is."""
+    bias = Keithley2450.open(profile.bias.address, clock=clock)
+    expected = profile.bias.expected_serial
+    if expected is not None and bias.identity.serial != expected:
+        bias.leave()
+        raise WrongInstrument(
+            f"the supply with serial {bias.identity.serial} answers, not {expected}",
+            port=profile.bias.address,
+        )
+    return bias
 
 
 def _line_on(profile: Profile, bias: Keithley2450, clock: Clock, stack: ExitStack) -> Line:

@@ -15,6 +15,7 @@ from sqlmodel import col, select
 import db
 from db import Store
 from db.queries import assembly_of, readings_of_part
+from drivers.errors import InstrumentError
 from station.catalogue import (
     BoardShape,
     Catalogue,
@@ -35,7 +36,7 @@ from station.events import (
     ShiftStep,
 )
 from station.limits import Limit
-from station.line import Line
+from station.line import Line, RunAbortedError
 from station.procedures import (
     BareTile,
     BoardInPlace,
@@ -50,8 +51,10 @@ from station.procedures import (
     wrap_tiles,
 )
 from station.recipes import ModuleRule, Recipe, Recipes
+from station.recovery import put_back_held_tile
 from station.report import collect, write_report
 from station.runner import Crew, Order, Runner
+from station.safety import InterlockTrippedError
 from station.tray import TrayMapError, parse_tray_map
 
 DONE, REPLACED, STOP = "Done", "Replaced", "Stop"
@@ -108,12 +111,20 @@ class Shift:
         """
         done = []
         try:
+            put_back_held_tile(self._line, self._store, self._crew)
             for number in range(1, boards + 1):
                 module = self._load(number, boards, label if number == 1 else None)
                 done.append(self._build(module))
                 if number < boards:
                     self._ask(f"Take {module.label.text} out of the fixture.", task="unload")
-        except (RefusedError, LabelError, TrayMapError) as error:
+        except (
+            RefusedError,
+            LabelError,
+            TrayMapError,
+            InstrumentError,
+            InterlockTrippedError,
+            RunAbortedError,
+        ) as error:
             raise ShiftStoppedError(str(error)) from error
         return done
 

@@ -39,6 +39,7 @@ def serve(
         first_serial=first_serial,
         tells_truth=os.environ.get(TRUTH_VARIABLE) == "1",
     )
+    twin.hands.station_pid = parent
     card = {"pid": os.getpid(), "hands": twin.hands.endpoint, "line": str(folder / LINE_FILE)}
     draft = folder / (TWIN_FILE + ".new")
     draft.write_text(json.dumps(card))
@@ -46,7 +47,8 @@ def serve(
     print(json.dumps(card), flush=True)
     alone_s = 0.0
     while not stop.wait(WATCH_S) and alone_s < LINGER_S:
-        alone_s = 0.0 if parent is None or _alive(parent) else alone_s + WATCH_S
+        station = twin.hands.station_pid
+        alone_s = 0.0 if station is None or _alive(station) else alone_s + WATCH_S
     twin.close()
     (folder / TWIN_FILE).unlink(missing_ok=True)
 
@@ -56,6 +58,8 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True
     return True
 
 

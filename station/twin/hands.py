@@ -1,8 +1,9 @@
 """The twin's pair of hands and its scanner: what people do at a real line.
 
 One request-reply socket with JSON: {"do": task} -> {"ok": text} or {"refused": reason}. Tasks are
-`load`, `unload`, `wrap`, `replace:SLOT`, the scans `scan_board`, `scan_module`, `scan_tray`, and
-`ping`. `truth` is answered only when the twin was told to (tests).
+`load`, `unload`, `wrap`, `replace:SLOT`, the scans `scan_board`, `scan_module` and `scan_tray`,
+`ping`, and `belong:PID` by which a station takes over a twin. `truth` is answered only when the
+twin was told to (tests).
 """
 
 import json
@@ -33,6 +34,8 @@ class HandsServer(threading.Thread):
         port: int = self._socket.bind_to_random_port(f"tcp://{host}")
         self.endpoint = f"tcp://{host}:{port}"
         self._finish = threading.Event()
+        self.station_pid: int | None = None
+        """Process of the station that this twin belongs to; without one it goes."""
 
     def run(self) -> None:
         while not self._finish.is_set():
@@ -61,10 +64,14 @@ class HandsServer(threading.Thread):
         except (RefusedError, ValueError) as error:
             return {"refused": str(error)}
 
+    def _belong_to(self, pid: int) -> None:
+        self.station_pid = pid
+
     def _tasks(self, argument: str) -> dict[str, Callable[[], Any]]:
         world = self._world
         return {
             "ping": lambda: "here",
+            "belong": lambda: self._belong_to(int(argument)),
             "load": world.load,
             "unload": world.unload,
             "wrap": world.wrap,

@@ -45,22 +45,30 @@ class TwinProcess:
 
 
 def start_or_adopt(
-    folder: Path, *, seed: int | None, shape: str, speed: float, first_serial: int
+    folder: Path,
+    *,
+    seed: int | None,
+    shape: str,
+    speed: float,
+    first_serial: Callable[[], int],
 ) -> TwinProcess:
     """The twin that a crashed station left running in `folder`, or else a new one.
+
+    A twin that is taken over lives as long as this process from now on. `first_serial` is asked
+    only for a new one.
 
     Raises TwinError when it does not come up.
     """
     left = running_in(folder)
     if left is not None:
-        return left
+        return _take_over(left)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TWIN_FILE).unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "station.twin", str(folder)),
         *("--shape", shape),
         *("--speed", str(speed)),
-        *("--first-serial", str(first_serial)),
+        *("--first-serial", str(first_serial())),
         *("--parent", str(os.getpid())),
     ]
     if seed is not None:
@@ -93,6 +101,16 @@ def running_in(folder: Path) -> TwinProcess | None:
         return twin if hands.alive() else None
     finally:
         hands.close()
+
+
+def _take_over(twin: TwinProcess) -> TwinProcess:
+    card = json.loads((twin.folder / TWIN_FILE).read_text())
+    hands = TwinHands(str(card["hands"]))
+    try:
+        hands.do(f"belong:{os.getpid()}")
+    finally:
+        hands.close()
+    return twin
 
 
 def _wait_until(condition: Callable[[], bool], within_s: float) -> None:

@@ -1,0 +1,203 @@
+"""A session: one station on a line, STOP from any thread, closing whatever fails."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+import db
+from db import StoreError
+from drivers.errors import WrongInstrument
+from station.events import Ask, Message, RunStarted
+from station.session import Session, SessionError, open_session, sole_owner
+from station.shift import ShiftStoppedError
+from station.twin.process import TWIN_FILE, running_in, start_or_adopt
+from station.twin.server import Twin, to_toml
+
+
+def default(ask: Ask) -> str:
+    return ask.default
+
+
+@pytest.fixture
+def file(tmp_path: Path, twin: Twin) -> Path:
+    return tmp_path / "twin" / "line.toml"
+
+
+@pytest.fixture
+def told() -> list[Message]:
+    return []
+
+
+@pytest.fixture
+def listeners(told: list[Message]) -> list[Callable[[Message], None]]:
+    return [told.append]
+
+
+@pytest.fixture
+def session(
+    tmp_path: Path, file: Path, listeners: list[Callable[[Message], None]]
+) -> Iterator[Session]:
+    def tell(message: Message) -> None:
+        for listener in listeners:
+            listener(message)
+
+    opened = open_session(tmp_path / "data", line_file=file, operator="A", listener=tell)
+    yield opened
+    opened.close()
+
+
+def test_a_stop_between_the_start_and_the_first_step_is_not_lost(session: Session) -> None:
+    session.line.abort("stopped from the terminal")
+    with pytest.raises(ShiftStoppedError, match="stopped from the terminal"):
+        session.run_shift(boards=1, answer=default)
+
+
+def test_a_stop_while_nothing_runs_does_not_stop_the_next_shift(
+    session: Session, told: list[Message], listeners: list[Callable[[Message], None]]
+) -> None:
+    session.stop("just to be sure")
+
+    def stop_at_first_run(message: Message) -> None:
+        if isinstance(message, RunStarted):
+            session.line.abort("far enough")
+
+    listeners.append(stop_at_first_run)
+    with pytest.raises(ShiftStoppedError, match="far enough"):
+        session.run_shift(boards=1, answer=default)
+    assert any(isinstance(message, RunStarted) for message in told)
+
+
+def test_no_shift_begins_once_the_station_is_closing(session: Session) -> None:
+    session.close()
+    with pytest.raises(SessionError, match="closed"):
+        session.run_shift(boards=1, answer=default)
+
+
+def test_closing_during_a_shift_waits_for_its_end_and_leaves_the_line_safe(
+    session: Session, twin: Twin, listeners: list[Callable[[Message], None]]
+) -> None:
+    begun = threading.Event()
+    stopped: list[BaseException] = []
+
+    def note_begin(message: Message) -> None:
+        if isinstance(message, RunStarted):
+            begun.set()
+
+    def work() -> None:
+        try:
+            session.run_shift(boards=1, answer=default)
+        except ShiftStoppedError as error:
+            stopped.append(error)
+
+    listeners.append(note_begin)
+    shift = threading.Thread(target=work)
+    shift.start()
+    assert begun.wait(60)
+    assert session.close() == ()
+    shift.join(60)
+    assert "the station is closing" in str(stopped[0])
+    assert session.store.open_runs(session.crew.station_id) == []
+    assert not twin.bias.output_is_on()
+
+
+def test_closing_again_says_the_same_and_writes_nothing(session: Session) -> None:
+    assert session.close() == ()
+    assert session.close() == ()
+    with session.store.session() as records:
+        assert records.exec(select(db.Event)).all() == []
+
+
+def test_closing_tells_what_could_not_be_verified_and_closes_the_rest(
+    session: Session, file: Path, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*facts: db.Fact) -> None:
+        raise StoreError("disk full", "station.sqlite")
+
+    twin.tester.stop()
+    monkeypatch.setattr(session.store, "record", refuse)
+    problems = session.close()
+    assert any("bias switch" in problem for problem in problems)
+    assert any("disk full" in problem for problem in problems)
+    with sole_owner(file):
+        pass
+    assert not twin.bias.output_is_on()
+
+
+def test_a_stop_that_cannot_be_verified_latches_the_interlock(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.line, "make_safe", lambda: ("bias: no answer",))
+    session.stop("smoke")
+    assert session.line.interlock.tripped is not None
+    assert "bias: no answer" in session.line.interlock.tripped.cause
+
+
+def test_a_second_station_is_refused_and_leaves_the_line_of_the_first_alone(
+    tmp_path: Path,
+) -> None:
+    first = open_session(tmp_path / "data", seed=1, shape="G3L", speed=200.0)
+    try:
+        with pytest.raises(SessionError, match="another station"):
+            open_session(tmp_path / "data", seed=1, shape="G3L", speed=200.0)
+        assert running_in(tmp_path / "data" / "twin") is not None
+        assert first.line.bias.read().output_on is False
+    finally:
+        assert first.close() == ()
+    assert running_in(tmp_path / "data" / "twin") is None
+
+
+def test_another_supply_than_the_one_of_the_profile_is_refused_and_left_alone(
+    tmp_path: Path, twin: Twin
+) -> None:
+    profile = twin.profile.model_copy(
+        update={"bias": twin.profile.bias.model_copy(update={"expected_serial": "04999999"})}
+    )
+    file = tmp_path / "other.toml"
+    file.write_text(to_toml(profile))
+    with pytest.raises(WrongInstrument, match="04999999"):
+        open_session(tmp_path / "data", line_file=file)
+
+
+def test_a_shift_stopped_with_a_tile_on_the_nozzle_goes_on_in_the_same_session(
+    session: Session, twin: Twin, listeners: list[Callable[[Message], None]]
+) -> None:
+    stop = threading.Event()
+    move_over = session.line.move_over
+
+    def move_and_stop(x_mm: float, y_mm: float) -> None:
+        if not stop.is_set() and twin.world.truth()["held"] is not None:
+            stop.set()
+            session.line.abort("the operator wants a break")
+        move_over(x_mm, y_mm)
+
+    session.line.move_over = move_and_stop  # type: ignore[method-assign]
+    with pytest.raises(ShiftStoppedError, match="wants a break"):
+        session.run_shift(boards=1, answer=default)
+    assert twin.world.truth()["held"] is not None
+    (done,) = session.run_shift(boards=1, answer=default)
+    truth = twin.world.truth()
+    assert len(truth["placed"]) == 18
+    assert all(abs(offset["x_mm"]) < 0.3 for offset in truth["placed"].values())
+    assert Path(done.report_html).exists()
+
+
+def test_a_twin_that_is_taken_over_belongs_to_the_station_that_took_it(
+    tmp_path: Path, twin: Twin
+) -> None:
+    card = {"pid": os.getpid(), "hands": twin.hands.endpoint}
+    (tmp_path / "twin" / TWIN_FILE).write_text(json.dumps(card))
+    twin.hands.station_pid = 999_999_999
+
+    def never() -> int:
+        raise AssertionError("no new twin is needed")
+
+    taken = start_or_adopt(
+        tmp_path / "twin", seed=None, shape="G3L", speed=200.0, first_serial=never
+    )
+    assert taken.pid == os.getpid()
+    assert twin.hands.station_pid == os.getpid()
