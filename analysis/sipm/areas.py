@@ -105,7 +105,7 @@ def _closest(seen: Array, k: Array, unseen_weight: float) -> tuple[float, float,
     """
     total = float(seen.sum())
     unseen = np.arange(0.0, k[0])
-    mu, crosstalk, spread, reach = max(float(seen @ k) / total, 0.01), 0.15, 1.6, 0.15
+    mu, crosstalk, spread, reach = max(float(seen @ k) / total, 0.01), 0.3, 1.8, 0.3
     best = float("inf")
     for _ in range(3):
         mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 15))

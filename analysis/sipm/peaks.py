@@ -37,6 +37,8 @@ from analysis.sipm.spectrum import Spectrum
 CHARGE_METHOD = "generalised Poisson peaks, binned likelihood"
 SPACING_METHOD = "peak spacing"
 LEAST_ENTRIES = 150
+LEAST_FILLED_BINS = 6
+MOST_COUNTS = 1e15
 LEAST_DEVIANCE_GAP = 9.0
 LEAST_NLL_GAP = 6.0
 MOST_MISFIT = 0.12
@@ -97,6 +99,15 @@ class PeakFit:
 
 @dataclass(frozen=True)
 class _Rejected:
+    """Not a charge spectrum, but its peaks may still be evenly spaced."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Ambiguous:
+    """Not even the spacing can be told."""
+
     reason: str
 
 
@@ -109,17 +120,14 @@ def fit_peaks(spectrum: Spectrum) -> PeakFit:
     if isinstance(whole, _Rejected):
         return _refused(spectrum, whole.reason)
     working = working_part(whole)
-    total = float(working.counts.sum())
-    if total < LEAST_ENTRIES:
-        return _refused(spectrum, f"{total:.0f} entries are too few", *working.reasons)
-    if np.count_nonzero(working.counts) < 6:
-        return _refused(spectrum, "all entries lie in a few bins", *working.reasons)
-    seeds = find_seeds(working)
+    seeds = find_seeds(working) if _enough(working) else None
     if seeds is None:
         return _refused(spectrum, _why_no_peaks(working), *working.reasons)
     charge = _fit_charge(spectrum, working, seeds)
     if isinstance(charge, PeakFit):
         return charge
+    if isinstance(charge, _Ambiguous):
+        return _refused(spectrum, charge.reason, *working.reasons)
     return _measure_spacing(spectrum, working, seeds, charge.reason)
 
 
@@ -128,16 +136,28 @@ def _as_counts(spectrum: Spectrum) -> Spectrum | _Rejected:
     filled = spectrum.counts[spectrum.counts > 0]
     if not filled.size:
         return _Rejected("the spectrum is empty")
+    unit = float(filled.min())
+    if not filled.max() < MOST_COUNTS * min(unit, 1.0):
+        return _Rejected("counts span more than fifteen orders of magnitude")
     if np.all(np.abs(filled - np.rint(filled)) < 1e-6):
         return spectrum
-    unit = float(filled.min())
     scaled = filled / unit
     if np.any(np.abs(scaled - np.rint(scaled)) > 1e-3 * np.sqrt(scaled)):
         return _Rejected("counts are not whole numbers: their statistical errors are unknown")
     return Spectrum(np.rint(spectrum.counts / unit), spectrum.edges, spectrum.meta)
 
 
+def _enough(working: Working) -> bool:
+    filled = np.count_nonzero(working.counts) >= LEAST_FILLED_BINS
+    return bool(filled and working.counts.sum() >= LEAST_ENTRIES)
+
+
 def _why_no_peaks(working: Working) -> str:
+    total = float(working.counts.sum())
+    if total < LEAST_ENTRIES:
+        return f"{total:.0f} entries are too few"
+    if not _enough(working):
+        return "all entries lie in a few bins"
     found = significant_peaks(working)
     if found == 0:
         return "no peak stands out"
@@ -146,7 +166,9 @@ def _why_no_peaks(working: Working) -> str:
     return "the peaks are not evenly spaced"
 
 
-def _fit_charge(spectrum: Spectrum, working: Working, seeds: Seeds) -> PeakFit | _Rejected:
+def _fit_charge(
+    spectrum: Spectrum, working: Working, seeds: Seeds
+) -> PeakFit | _Rejected | _Ambiguous:
     position, spacing = float(seeds.position[0]), seeds.spacing
     for _ in range(3):
         areas = peak_areas(working.counts, working.edges, position, spacing)
@@ -157,9 +179,12 @@ def _fit_charge(spectrum: Spectrum, working: Working, seeds: Seeds) -> PeakFit |
             return _Rejected("the peak areas do not follow a Poisson law with crosstalk")
         start = _start(working, seeds, position + best.site * spacing, spacing, best)
         fit = fit_poisson(working.counts, working.edges, start)
-        problem = _problem(fit, working, seeds)
+        problem = _problem(fit, working)
         if problem is not None:
             return _Rejected(problem)
+        other = _rival_spacing(fit, working, seeds)
+        if other is not None:
+            return _Ambiguous(f"a spacing of {other:.4g} ADC describes the spectrum as well")
         position, spacing = fit.value("pedestal"), fit.value("gain")
         moved = abs(position - start[0]) + 0.5 * len(areas.entries) * abs(spacing - start[1])
         if moved < SETTLED * spacing:
@@ -177,7 +202,7 @@ def _start(
     return np.array([pedestal, spacing, 0.9 * width, 0.1 * width**2, mu, crosstalk, 0.01, 0.01])
 
 
-def _problem(fit: PoissonFit, working: Working, seeds: Seeds) -> str | None:
+def _problem(fit: PoissonFit, working: Working) -> str | None:
     """Why the fit must not be believed; None when it may."""
     if not fit.valid:
         return "the fit did not converge"
@@ -188,13 +213,16 @@ def _problem(fit: PoissonFit, working: Working, seeds: Seeds) -> str | None:
     misfit = sqrt(max(excess, 0.0) / float(working.counts.sum()))
     if misfit > MOST_MISFIT:
         return f"the spectrum differs from a Poisson law with crosstalk by {misfit:.0%}"
+    return None
+
+
+def _rival_spacing(fit: PoissonFit, working: Working, seeds: Seeds) -> float | None:
+    """Half, a third or twice the spacing if it describes the spectrum about as well, ADC.
+
+    Many peaks on one lattice, or two that stand out clearly, leave no doubt and are not tried.
+    """
     if seeds.significance.min() > CERTAIN_PEAK or len(seeds.position) >= MANY_PEAKS:
         return None
-    return _harmonic_doubt(fit, working)
-
-
-def _harmonic_doubt(fit: PoissonFit, working: Working) -> str | None:
-    """Whether half, a third or twice the spacing describes the spectrum about as well."""
     for factor in (0.5, 1 / 3, 2.0):
         start = fit.values.copy()
         start[1] *= factor
@@ -205,10 +233,7 @@ def _harmonic_doubt(fit: PoissonFit, working: Working) -> str | None:
         other = fit_poisson(working.counts, working.edges, start, max_calls=RIVAL_CALLS)
         apart = abs(other.value("gain") / fit.value("gain") - 1) > 0.1
         if apart and other.nll < fit.nll + LEAST_NLL_GAP:
-            return (
-                f"cannot tell a spacing of {fit.value('gain'):.4g} from one of "
-                f"{other.value('gain'):.4g} ADC"
-            )
+            return other.value("gain")
     return None
 
 
@@ -239,11 +264,11 @@ def _pedestal_doubt(
 
 def _begins_abruptly(fit: PoissonFit, working: Working) -> bool:
     """Whether entries are missing below the first bin that belong to the pedestal peak."""
-    pedestal, gain, noise, mu = (fit.value(name) for name in ("pedestal", "gain", "noise", "mu"))
+    pedestal, noise, mu = (fit.value(name) for name in ("pedestal", "noise", "mu"))
     alone = float(working.counts.sum()) * exp(-mu)
     missing = alone * ndtr((working.edges[0] - pedestal) / noise)
     full = working.counts[:2].max() > 0.03 * working.counts.max() + 10
-    return bool(missing > 8 or (full and working.width < 0.1 * gain))
+    return bool(missing > 8 or (full and working.width < 0.4 * noise))
 
 
 def _charge_result(

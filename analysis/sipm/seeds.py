@@ -5,7 +5,7 @@ from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 from scipy.signal import find_peaks
 
 from analysis.sipm.spectrum import Spectrum
@@ -88,6 +88,7 @@ def find_seeds(working: Working) -> Seeds | None:
             spacing, on_lattice = _lattice(position, height)
             score = on_lattice - 0.5 * (len(position) - on_lattice)
             if score >= best_score and score > 0:
+                spacing /= _overtone(working, spacing)
                 width = scale * working.width
                 best = Seeds(position, height, significance, spacing, width)
                 best_score = score
@@ -159,6 +160,21 @@ def _filled(counts: NDArray[np.float64], begin: int, end: int) -> tuple[int, int
     return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (begin, begin)
 
 
+def _overtone(working: Working, spacing: float) -> int:
+    """How many peaks really stand in one spacing: 1, or 2 or 3 where every other one was missed.
+
+    The spectrum above its running mean is compared with waves of the spacing, its half and third;
+    peaks of any width have less of the shorter waves unless they follow each other that closely.
+    """
+    period = max(round(spacing / working.width), 2)
+    above = working.counts - uniform_filter1d(working.counts, period, mode="constant")
+    phase = 2j * np.pi * working.centers / spacing
+    strength = [abs(above @ np.exp(phase * times)) for times in (1, 2, 3)]
+    strongest = int(np.argmax(strength))
+    noise = sqrt(float(working.counts.sum()))
+    return strongest + 1 if strength[strongest] > 1.3 * strength[0] + 3 * noise else 1
+
+
 def _without_spikes(
     counts: NDArray[np.float64], begin: int, end: int, reasons: list[str]
 ) -> tuple[int, int]:
@@ -184,15 +200,13 @@ def _comb_period(counts: NDArray[np.float64]) -> int:
     total = counts.sum()
     reach = np.searchsorted(np.cumsum(counts), [0.02 * total, 0.98 * total])
     core = counts[reach[0] : reach[1] + 1]
-    if len(core) < 16 or total / len(core) < 3:
+    gaps = np.diff(np.flatnonzero(core))
+    if len(gaps) < 16:
         return 1
-    for factor in range(1, 65):
-        usable = len(core) // factor * factor
-        if usable // factor < 8:
-            break
-        joined = core[:usable].reshape(-1, factor).sum(axis=1)
-        near = 0.5 * (np.roll(joined, 1) + np.roll(joined, -1))[1:-1]
-        busy = near > 6
+    smallest = int(np.quantile(gaps, 0.02))
+    for factor in range(smallest, 4 * smallest + 1) if smallest > 1 else (1, 2, 3, 4):
+        joined = core[: len(core) // factor * factor].reshape(-1, factor).sum(axis=1)
+        busy = np.minimum(joined[:-2], joined[2:]) > 4
         if np.count_nonzero((joined[1:-1] == 0) & busy) <= 0.1 * np.count_nonzero(busy):
             return factor
     return 1

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from analysis.sipm.simulate import (
+    SiPMTruth,
+    crosstalk,
+    current_a,
+    gain,
+    photon_detection,
+    simulate_charges,
+)
+
+PLAIN = SiPMTruth(
+    gain_spread=0.0, crosstalk_per_v=0.0, afterpulse=0.0, dcr_hz=0.0, light_jitter=0.0
+)
+SETTING = {"bias_v": 40.778, "temperature_c": 25.0, "pedestal_adc": 100.0, "noise_adc": 3.0}
+
+
+def charges(truth: SiPMTruth, mean_pe: float, n_events: int = 40000, **other: float) -> np.ndarray:
+    setting = {**SETTING, **other}
+    photons = mean_pe / photon_detection(truth, setting["bias_v"], setting["temperature_c"])
+    return simulate_charges(
+        np.random.default_rng(3), truth, mean_photons=photons, n_events=n_events, **setting
+    )
+
+
+def test_plain_light_has_poisson_mean_and_variance() -> None:
+    found = charges(PLAIN, 2.0)
+    g = gain(PLAIN, 40.778, 25.0)
+    assert found.mean() == pytest.approx(100 + 2 * g, rel=0.01)
+    assert found.var() == pytest.approx(9 + 2 * g**2, rel=0.03)
+
+
+def test_crosstalk_gives_the_moments_of_the_generalised_poisson_law() -> None:
+    truth = SiPMTruth(
+        gain_spread=0.0, crosstalk_per_v=0.05, afterpulse=0.0, dcr_hz=0.0, light_jitter=0.0
+    )
+    found = charges(truth, 2.0, noise_adc=0.0)
+    g, rate = gain(truth, 40.778, 25.0), crosstalk(truth, 40.778, 25.0)
+    assert (found.mean() - 100) / g == pytest.approx(2 / (1 - rate), rel=0.01)
+    assert found.var() / g**2 == pytest.approx(2 / (1 - rate) ** 3, rel=0.03)
+
+
+def test_few_pixels_saturate() -> None:
+    truth = SiPMTruth(n_pixels=100, crosstalk_per_v=0.0, afterpulse=0.0, dcr_hz=0.0)
+    found = charges(truth, 200.0, n_events=500)
+    fired = (found.mean() - 100) / gain(truth, 40.778, 25.0)
+    assert fired == pytest.approx(100 * (1 - np.exp(-2)), rel=0.02)
+
+
+def test_without_light_dark_counts_give_whole_and_partial_charges() -> None:
+    truth = SiPMTruth(dcr_hz=2e6, crosstalk_per_v=0.0, afterpulse=0.0)
+    found = (charges(truth, 0.0, noise_adc=0.0) - 100) / gain(truth, 40.778, 25.0)
+    assert np.mean(found > 0.9) > 0.05
+    assert np.mean((found > 0.1) & (found < 0.9)) > 0.02
+
+
+def test_below_breakdown_there_is_only_noise() -> None:
+    found = simulate_charges(
+        np.random.default_rng(1),
+        SiPMTruth(),
+        bias_v=30.0,
+        temperature_c=25.0,
+        mean_photons=50.0,
+        n_events=2000,
+        pedestal_adc=100.0,
+        noise_adc=3.0,
+    )
+    assert found.std() == pytest.approx(3.0, rel=0.1)
+
+
+def test_warmth_lowers_the_gain_and_raises_the_current() -> None:
+    truth = SiPMTruth()
+    assert gain(truth, 41.0, 35.0) < gain(truth, 41.0, 25.0)
+    assert current_a(truth, 41.0, 35.0) > current_a(truth, 41.0, 25.0)
+
+
+def test_the_current_of_an_array_is_that_of_its_voltages() -> None:
+    truth = SiPMTruth()
+    voltages = np.array([[36.0, 38.0], [40.0, 42.0]])
+    currents = current_a(truth, voltages, 25.0)
+    assert isinstance(currents, np.ndarray)
+    assert currents.shape == voltages.shape
+    assert currents[1, 0] == current_a(truth, 40.0, 25.0)
+    assert np.all(np.diff(currents.ravel()) > 0)
+
+
+def test_the_same_seed_gives_the_same_charges() -> None:
+    assert np.array_equal(charges(SiPMTruth(), 2.0, 100), charges(SiPMTruth(), 2.0, 100))
+
+
+@pytest.mark.parametrize("wrong", [{"mean_photons": -1.0}, {"noise_adc": -1.0}])
+def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
+    setting = {**SETTING, "mean_photons": 1.0, "n_events": 10, **wrong}
+    with pytest.raises(ValueError, match="negative"):
+        simulate_charges(np.random.default_rng(1), SiPMTruth(), **setting)  # type: ignore[arg-type]
