@@ -40,7 +40,7 @@ class CameraModel:
     rotation_rad: float = 0.0
     k1: float = 0.0
     principal_px: tuple[float, float] | None = None
-    mm_per_px_sigma_rel: float = 1e-4
+    mm_per_px_sigma_rel: float = 5e-5
 
     def __post_init__(self) -> None:
         if self.width_px < 1 or self.height_px < 1:

@@ -20,8 +20,8 @@ from vision.sampling import Picture, Points
 
 _INSIDE_PX = 10
 _OUTSIDE_PX = 12
-_EDGE_SIGMA_PX = 0.02
-_SHADING_SIGMA_PX = 0.03
+_EDGE_SIGMA_PX = 0.01
+_SHADING_SIGMA_PX = 0.025
 _LINE_ROUNDS = 6
 _MIN_PROFILES = 6
 
@@ -124,7 +124,7 @@ def fit_edges(
     *,
     dark_dn: float,
     margin_mm: float = 0.4,
-    block_rows: int = 6,
+    block_rows: int = 8,
 ) -> list[EdgeLine | None]:
     """Fit the bright-to-dark edge near the s axis of each frame; None where too little is seen.
 

@@ -1,5 +1,6 @@
 """Where in the picture an outline roughly lies: a search over shift and rotation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -69,14 +70,23 @@ def edge_frames(corners_mm: ArrayLike) -> tuple[EdgeFrame, ...]:
     return tuple(frames)
 
 
-def corners_of(edges: tuple[EdgeFrame, ...]) -> Points:
+def intersections(origin: Points, direction: Points) -> Points:
+    """Corners (..., n, 2) of polygons whose edges run through ``origin`` along ``direction``.
+
+    Corner i is where edge i begins, on the edge before it.
+    """
+    before, along = np.roll(origin, 1, axis=-2), np.roll(direction, 1, axis=-2)
+    apart = origin - before
+    cross = along[..., 0] * direction[..., 1] - along[..., 1] * direction[..., 0]
+    reach = (apart[..., 0] * direction[..., 1] - apart[..., 1] * direction[..., 0]) / cross
+    return np.asarray(before + reach[..., None] * along)
+
+
+def corners_of(edges: Sequence[EdgeFrame]) -> Points:
     """Intersections of consecutive edges, shape (n, 2): corner i starts edge i."""
-    corners = []
-    for before, edge in zip(edges[-1:] + edges[:-1], edges, strict=True):
-        matrix = np.column_stack((before.along, -edge.along))
-        reach = np.linalg.solve(matrix, edge.origin_mm - before.origin_mm)
-        corners.append(before.origin_mm + reach[0] * before.along)
-    return np.array(corners)
+    return intersections(
+        np.array([edge.origin_mm for edge in edges]), np.array([edge.along for edge in edges])
+    )
 
 
 def sample(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-DARK_SIGMA_REL = 0.04
+DARK_SIGMA_REL = 0.03
 """How well the dark level inside a gap is known, relative to the step at its edges."""
 
 _FIT_INSIDE_PX = 4.0

@@ -13,6 +13,7 @@ from vision.edges import EdgeLine, fit_edges
 from vision.outline import RoughOutline, corners_of, locate_outline
 from vision.refusal import Refusal
 from vision.sampling import Picture, Points
+from vision.size import HEIGHT, INNER, OUTER, ROTATION, X, Y, outline_size, quantities
 from vision.usable import picture_usable
 
 SEARCH_MM = 3.0
@@ -94,60 +95,11 @@ def _checked_outline(corners_mm: ArrayLike) -> Points:
     return corners
 
 
-def _quantities(corners: Points, nominal: Points) -> Points:
-    """Inner width, outer width, height, x, y, rotation of an outline."""
-    inner, outer = corners[1] - corners[0], corners[2] - corners[3]
-    along = inner / np.linalg.norm(inner)
-    middle = (corners[2] + corners[3]) / 2.0 - (corners[0] + corners[1]) / 2.0
-    height = along[0] * middle[1] - along[1] * middle[0]
-    centre = corners.mean(axis=0)
-    seen, wanted = corners - centre, nominal - nominal.mean(axis=0)
-    cross = (wanted[:, 0] * seen[:, 1] - wanted[:, 1] * seen[:, 0]).sum()
-    rotation = np.arctan2(cross, (wanted * seen).sum())
-    return np.array(
-        [np.linalg.norm(inner), np.linalg.norm(outer), height, centre[0], centre[1], rotation]
-    )
-
-
-def _with_sigmas(
-    lines: Sequence[EdgeLine], nominal: Points, scale_sigma: float
-) -> tuple[Points, Points, Points, Points]:
-    """Corners, their sigmas, the quantities and their sigmas, by propagation of the edges'."""
-
-    def corners_for(offsets: Points, slopes: Points) -> Points:
-        return corners_of(
-            tuple(
-                line.frame.moved(line.offset_mm + offset, line.slope + slope)
-                for line, offset, slope in zip(lines, offsets, slopes, strict=True)
-            )
-        )
-
-    still, each = np.zeros(4), np.eye(4)
-    corners = corners_for(still, still)
-    values = _quantities(corners, nominal)
-    variations = [
-        (np.array([line.shading_sigma_mm for line in lines]), still),
-        (np.array([line.gap_sigma_mm for line in lines]), still),
-    ]
-    for line, this in zip(lines, each, strict=True):
-        variations.append((line.offset_sigma_mm * this, still))
-        variations.append((still, line.slope_sigma * this))
-    corner_variance = np.zeros(4)
-    variance = np.zeros(6)
-    for offsets, slopes in variations:
-        moved = corners_for(offsets, slopes)
-        corner_variance += ((moved - corners) ** 2).sum(axis=1) / 2.0
-        variance += (_quantities(moved, nominal) - values) ** 2
-    scaled = _quantities(corners * (1.0 + scale_sigma), nominal) - values
-    corner_variance += (scale_sigma * corners**2).sum(axis=1) * scale_sigma / 2.0
-    return corners, np.sqrt(corner_variance), values, np.sqrt(variance + scaled**2)
-
-
 def _check_consistency(lines: Sequence[EdgeLine], values: Points, nominal: Points) -> None:
     reasons = []
-    wanted = _quantities(nominal, nominal)
+    wanted = quantities(nominal, nominal)
     along = np.roll(nominal, -1, axis=0) - nominal
-    cos, sin = np.cos(values[5]), np.sin(values[5])
+    cos, sin = np.cos(values[ROTATION]), np.sin(values[ROTATION])
     expected = along @ np.array([[cos, sin], [-sin, cos]])
     expected /= np.linalg.norm(expected, axis=1)[:, None]
     for name, line, direction in zip(EDGE_NAMES, lines, expected, strict=True):
@@ -291,19 +243,23 @@ def measure_tile(
 
 
 def _measured(lines: Sequence[EdgeLine], camera: CameraModel, nominal: Points) -> TileMeasurement:
-    corners, corner_sigma, values, sigmas = _with_sigmas(lines, nominal, camera.mm_per_px_sigma_rel)
-    _check_consistency(lines, values, nominal)
+    size = outline_size(lines, nominal, camera.mm_per_px_sigma_rel)
+    _check_consistency(lines, size.values, nominal)
+    lengths = [
+        Length(float(size.values[which]), float(size.sigmas[which]))
+        for which in (INNER, OUTER, HEIGHT)
+    ]
     return TileMeasurement(
         found=True,
-        corners_mm=corners,
-        corner_sigma_mm=corner_sigma,
-        centre_mm=values[3:5],
-        centre_sigma_mm=float(np.sqrt((sigmas[3] ** 2 + sigmas[4] ** 2) / 2.0)),
-        rotation_rad=float(values[5]),
-        rotation_sigma_rad=float(sigmas[5]),
-        inner_width=Length(float(values[0]), float(sigmas[0])),
-        outer_width=Length(float(values[1]), float(sigmas[1])),
-        height=Length(float(values[2]), float(sigmas[2])),
+        corners_mm=size.corners_mm,
+        corner_sigma_mm=size.corner_sigma_mm,
+        centre_mm=size.values[[X, Y]],
+        centre_sigma_mm=float(np.sqrt((size.sigmas[[X, Y]] ** 2).mean())),
+        rotation_rad=float(size.values[ROTATION]),
+        rotation_sigma_rad=float(size.sigmas[ROTATION]),
+        inner_width=lengths[0],
+        outer_width=lengths[1],
+        height=lengths[2],
         edge_rms_mm=max(line.rms_mm for line in lines),
     )
 

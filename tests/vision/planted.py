@@ -166,7 +166,7 @@ def plant_bare(
     nominal = trapezoid(*(FORMATS[rng.integers(len(FORMATS))] if sizes is None else sizes))
     corners = _deviating(rng, nominal)
     camera, true_camera = _camera_pair(rng)
-    room = (60.0 - 1.09 * corners[2, 1] * 2) / 2
+    room = (58.6 - 1.09 * corners[2, 1] * 2) / 2
     turn = 0.087 if room > 0 else 0.01
     shift = min(max(room, 0.7), 3.0)
     pose = Pose(*(float(v) for v in rng.uniform(-shift, shift, 2)), float(rng.uniform(-turn, turn)))

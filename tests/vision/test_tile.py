@@ -334,5 +334,5 @@ def test_uncertainties_cover_the_errors_over_many_tiles(plant: type[Planted]) ->
         f"pull {np.sqrt(np.mean(np.square(centre_pulls))):.2f}"
     )
     assert 0.8 < np.sqrt(np.mean(np.square(size_pulls))) < 1.2
-    assert 0.8 < np.sqrt(np.mean(np.square(centre_pulls))) < 1.2
+    assert 0.7 < np.sqrt(np.mean(np.square(centre_pulls))) < 1.2
     assert np.abs(size_errors).max() < 0.030

@@ -1,5 +1,6 @@
 """Draws a scene with sub-pixel edges: each outline is a signed distance blurred by the lens."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -27,7 +28,7 @@ from vision.render.scene import (
 )
 from vision.render.shapes import Field
 from vision.render.texture import lay, plate_texture, tray_texture
-from vision.render.tiles import cast_shadow, hidden_by, paint_tiles, tile_layer
+from vision.render.tiles import TileLayer, cast_shadow, hidden_by, paint_tiles, tile_layer
 
 _DRAWN_BLUR_PX = 1.3
 
@@ -58,6 +59,25 @@ def _surface(scene: Scene, camera: CameraModel) -> Field:
     return picture
 
 
+def _paint_parts(
+    picture: Field,
+    scene: Scene,
+    camera: CameraModel,
+    sigma_mm: float,
+    layers: Sequence[TileLayer],
+) -> None:
+    """SiPMs and fiducials that no tile hides."""
+    for item in scene.items:
+        if isinstance(item, SiPMItem):
+            where = np.array([item.pose.x_mm, item.pose.y_mm])
+            if not hidden_by(layers, where, item.size_mm + 1.0):
+                paint_sipm(picture, camera, item, sigma_mm)
+        elif isinstance(item, FiducialItem):
+            where = np.array([item.x_mm, item.y_mm])
+            if not hidden_by(layers, where, 2.0 * item.diameter_mm):
+                paint_fiducial(picture, camera, item, sigma_mm)
+
+
 def render_clean(scene: Scene, camera: CameraModel) -> NDArray[np.float32]:
     """The light that reaches each pixel, in grey values, shape (height, width), without noise.
 
@@ -69,21 +89,10 @@ def render_clean(scene: Scene, camera: CameraModel) -> NDArray[np.float32]:
     drawn_px = min(scene.psf_sigma_px, _DRAWN_BLUR_PX)
     sigma_mm = drawn_px * camera.mm_per_px
     picture = _surface(scene, camera)
-    layers = []
-    for item in scene.items:
-        if isinstance(item, BareTileItem | WrappedTileItem):
-            layer = tile_layer(item, camera, sigma_mm)
-            if layer is not None:
-                layers.append(layer)
-    for item in scene.items:
-        if isinstance(item, SiPMItem):
-            where = np.array([item.pose.x_mm, item.pose.y_mm])
-            if not hidden_by(layers, where, item.size_mm + 1.0):
-                paint_sipm(picture, camera, item, sigma_mm)
-        elif isinstance(item, FiducialItem):
-            where = np.array([item.x_mm, item.y_mm])
-            if not hidden_by(layers, where, 2.0 * item.diameter_mm):
-                paint_fiducial(picture, camera, item, sigma_mm)
+    tiles = (item for item in scene.items if isinstance(item, BareTileItem | WrappedTileItem))
+    placed = (tile_layer(tile, camera, sigma_mm) for tile in tiles)
+    layers = [layer for layer in placed if layer is not None]
+    _paint_parts(picture, scene, camera, sigma_mm, layers)
     for layer in layers:
         cast_shadow(picture, layer)
     if layers:
