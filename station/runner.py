@@ -9,7 +9,7 @@ line is brought to its safe state first, and then the run is closed with its rea
 import io
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,14 @@ import numpy as np
 
 import db
 from db import Store
-from drivers.errors import InstrumentError, InstrumentRefused
+from drivers.errors import (
+    ComplianceTripped,
+    InstrumentError,
+    InstrumentRefused,
+    MachineAlarm,
+    MotionStopped,
+    RampInterrupted,
+)
 from station.events import (
     Answer,
     Ask,
@@ -46,7 +53,7 @@ from station.events import (
 from station.limits import Limit, judge, worst
 from station.line import Line, RunAbortedError
 from station.recipes import ModuleRule
-from station.safety import InterlockTrippedError
+from station.safety import InterlockTrippedError, Trip
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class Tally:
     def __init__(self) -> None:
         self._whole: list[tuple[Verdict, tuple[str, ...]]] = []
         self._channels: dict[int, tuple[Verdict, tuple[str, ...]]] = {}
+        self._seen: dict[str, set[int | None]] = {}
 
     def add(self, verdict: Verdict, reasons: tuple[str, ...], channel: int | None) -> None:
         if channel is None:
@@ -87,6 +95,21 @@ class Tally:
             worst((before, verdict)),
             tuple(dict.fromkeys(said + reasons)),
         )
+
+    def saw(self, quantity: str, channel: int | None) -> None:
+        self._seen.setdefault(quantity, set()).add(channel)
+
+    def miss(self, limited: Iterable[str]) -> None:
+        """Count as unknown what has a limit but no reading: at all, or of a channel that others
+        were read of."""
+        seen = {quantity: self._seen.get(quantity, set()) for quantity in limited}
+        channels = {channel for of in seen.values() for channel in of if channel is not None}
+        for quantity, of in seen.items():
+            if not of:
+                self.add("unknown", (f"{quantity} was never measured",), None)
+            elif None not in of:
+                for channel in channels - of:
+                    self.add("unknown", (f"{quantity} was never measured",), channel)
 
     def verdict(self, rule: ModuleRule | None) -> tuple[Verdict, tuple[str, ...]]:
         """Verdict of the run with its reasons; `rule` says how many bad channels are too many."""
@@ -135,9 +158,9 @@ class Runner:
     def run(self, order: Order) -> RunEnded:
         """Drive `order` to its end and return how it ended.
 
-        Raises `db.StoreError` when the record can't be kept (the line is safe by then, and the run
-        stays open for the next start to close), and any programming error of the procedure, after
-        the run was closed as failed.
+        Raises `db.StoreError` when the record can't be kept (the line is safe by then; a run whose
+        end can't be stored either stays open for the next start to close), and any programming
+        error of the procedure, after the run was closed as failed.
         """
         run = db.Run(
             procedure=order.procedure,
@@ -152,12 +175,12 @@ class Runner:
         )
         self._store.record(run)
         label = order.part.label or str(order.part.id)
-        self._tell(RunStarted(run.id, order.procedure, order.part.id, label, run.started_at))
         tally = Tally()
         ending: Ending = "failed"
         reason = ""
         bug: BaseException | None = None
         try:
+            self._tell(RunStarted(run.id, order.procedure, order.part.id, label, run.started_at))
             self._drive(order, run.id, label, tally)
             ending = "done"
         except (RefusedError, InstrumentRefused) as refusal:
@@ -166,16 +189,33 @@ class Runner:
             ending, reason = "aborted", str(abort)
         except InterlockTrippedError as trip:
             ending, reason = "tripped", str(trip)
+        except ComplianceTripped as error:
+            self._line.interlock.trip(Trip(datetime.now(UTC), "over-current", str(error)))
+            ending, reason = "tripped", str(error)
+        except (RampInterrupted, MotionStopped, MachineAlarm) as error:
+            ending, reason = "failed", str(error)
         except InstrumentError as error:
             ending, reason = "lost_instrument", str(error)
         except BaseException as error:
             bug, reason = error, "".join(traceback.format_exception_only(error)).strip()
             raise
         finally:
-            problems = self._line.make_safe()
-            if not isinstance(bug, db.StoreError):
+            problems = self._make_safe(order.procedure)
+            try:
                 result = self._close(order, run.id, label, tally, ending, reason, problems)
+            except db.StoreError:
+                if not isinstance(bug, db.StoreError):
+                    raise
         return result
+
+    def _make_safe(self, procedure: str) -> tuple[str, ...]:
+        """The safe state, tried twice; one that can't be verified trips the interlock."""
+        problems = self._line.make_safe() and self._line.make_safe()
+        if problems:
+            self._line.interlock.trip(
+                Trip(datetime.now(UTC), "unsafe", f"after {procedure}: {'; '.join(problems)}")
+            )
+        return problems
 
     def _drive(self, order: Order, run_id: UUID, label: str, tally: Tally) -> None:
         answer: str | UUID | None = None
@@ -187,7 +227,7 @@ class Runner:
                 answer = self._handle(order, run_id, label, event, tally)
         except StopIteration:
             return
-        except InstrumentError as error:
+        except (InstrumentError, RefusedError) as error:
             # A trip or a stop takes bias and motion away from a procedure: it is the reason.
             if (trip := self._line.interlock.tripped) is not None:
                 raise InterlockTrippedError(trip.cause) from error
@@ -226,6 +266,7 @@ class Runner:
             limit = order.limits.get(event.quantity)
             verdict, reasons = judge(event, limit)
             tally.add(verdict, reasons, event.channel)
+            tally.saw(event.quantity, event.channel)
             fact = reading_fact(event, run_id, order.part.id, limit, verdict, reasons)
             self._store.record(fact)
             self._tell(
@@ -344,6 +385,8 @@ class Runner:
         reason: str,
         problems: tuple[str, ...],
     ) -> RunEnded:
+        if ending == "done":
+            tally.miss(order.limits)
         verdict, reasons = tally.verdict(order.module_rule)
         if ending != "done":
             verdict = "fail" if verdict == "fail" else "unknown"

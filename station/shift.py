@@ -236,9 +236,7 @@ class Shift:
         if not missing:
             return
         self._step("wrap", f"wrapping {len(missing)} tiles")
-        self._done(
-            self._run("wrap_tiles", wrap_tiles(missing), module.part, self._recipes.wrap_tiles)
-        )
+        self._run("wrap_tiles", wrap_tiles(missing), module.part, self._recipes.wrap_tiles)
 
     def _place(self, module: Module) -> None:
         self._scan_tray()
@@ -246,33 +244,29 @@ class Shift:
         self._step("place", f"placing {len(tasks)} tiles")
         recipe = self._recipes.place_tiles
         board = self._store.current_assembly(module.board.id)
-        self._done(
-            self._run(
-                "place_tiles",
-                place_tiles(
-                    self._line,
-                    BoardInPlace(module.shape, module.board.id if board is None else None),
-                    tasks,
-                    recipe,
-                ),
-                module.part,
+        self._run(
+            "place_tiles",
+            place_tiles(
+                self._line,
+                BoardInPlace(module.shape, module.board.id if board is None else None),
+                tasks,
                 recipe,
-                limits=recipe.limits,
-            )
+            ),
+            module.part,
+            recipe,
+            limits=recipe.limits,
         )
 
     def _test(self, module: Module) -> None:
         self._step("test", f"testing {module.shape.n_channels} channels")
         recipe = self._recipes.test_board
-        self._done(
-            self._run(
-                "test_board",
-                test_board(self._line, BoardUnderTest(module.shape), recipe),
-                module.part,
-                recipe,
-                limits=recipe.limits,
-                rule=recipe.module,
-            )
+        self._run(
+            "test_board",
+            test_board(self._line, BoardUnderTest(module.shape), recipe),
+            module.part,
+            recipe,
+            limits=recipe.limits,
+            rule=recipe.module,
         )
 
     # -- what the records say ----------------------------------------------------------------
@@ -413,10 +407,8 @@ class Shift:
             )
         )
         ended = self._runner.run(Order(procedure, steps, part, kept.id, limits or {}, rule))
-        if ended.ending in ("aborted", "tripped", "lost_instrument"):
-            raise ShiftStoppedError("; ".join(ended.reasons))
-        return ended
-
-    def _done(self, ended: RunEnded) -> None:
         if ended.ending != "done":
             raise ShiftStoppedError("; ".join(ended.reasons))
+        if (trip := self._line.interlock.tripped) is not None:
+            raise ShiftStoppedError(trip.cause)
+        return ended

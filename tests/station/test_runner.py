@@ -10,6 +10,7 @@ from sqlmodel import func, select
 
 import db
 from db import Store, StoreError
+from drivers.errors import RampInterrupted
 from station.events import (
     Ask,
     Finding,
@@ -21,6 +22,7 @@ from station.events import (
     Reading,
     RefusedError,
     RunEnded,
+    RunStarted,
 )
 from station.limits import Limit
 from station.line import Line
@@ -156,7 +158,7 @@ def test_a_store_that_refuses_leaves_the_line_safe_and_the_run_open(
     real = desk.store.record
 
     def refuse(*facts: db.Fact) -> None:
-        if any(isinstance(fact, db.Reading) for fact in facts):
+        if any(isinstance(fact, db.Reading | db.RunEnd) for fact in facts):
             raise StoreError("disk full", "station.sqlite")
         real(*facts)
 
@@ -246,3 +248,129 @@ def test_a_run_that_measured_nothing_is_unknown(desk: Desk) -> None:
 
     ended = desk.run(steps())
     assert (ended.ending, ended.verdict) == ("done", "unknown")
+
+
+@pytest.mark.parametrize("cause", ["trip", "abort"])
+def test_a_refusal_that_a_trip_or_a_stop_brought_about_is_not_blamed_on_the_part(
+    desk: Desk, line: Line, cause: str
+) -> None:
+    def steps() -> Procedure:
+        yield Progress(0, 1, "measuring")
+        if cause == "trip":
+            line.interlock.trip(Trip(datetime.now(UTC), "over-current", "too much current"))
+        else:
+            line.abort("the operator pressed STOP")
+        raise RefusedError("the bias reads 12.3 V instead of 40.8 V")
+
+    ended = desk.run(steps())
+    assert ended.ending == {"trip": "tripped", "abort": "aborted"}[cause]
+    assert "12.3 V" not in ended.reasons[0]
+
+
+def test_a_listener_that_fails_at_the_start_of_a_run_does_not_leave_it_open(
+    desk: Desk, line: Line, twin: Twin
+) -> None:
+    def steps() -> Procedure:
+        yield Progress(0, 1, "never begun")
+
+    def fail(message: Message) -> None:
+        if isinstance(message, RunStarted):
+            raise BrokenPipeError("the terminal is gone")
+
+    line.switch_bias_on()
+    desk.runner._tell = fail
+    with pytest.raises(BrokenPipeError):
+        desk.run(steps())
+    with desk.store.session() as session:
+        end = session.exec(select(db.RunEnd)).one()
+    assert end.ending == "failed"
+    assert "the terminal is gone" in end.reasons[0]
+    assert_bias_off(twin)
+
+
+def test_a_fact_that_the_records_refuse_ends_the_run_as_failed_when_they_take_its_end(
+    desk: Desk,
+) -> None:
+    def steps() -> Procedure:
+        yield Reading("gain", float("nan"), 0.1, "ADC/pe", "test", channel=0)
+
+    with pytest.raises(StoreError, match="finite"):
+        desk.run(steps())
+    with desk.store.session() as session:
+        end = session.exec(select(db.RunEnd)).one()
+    assert end.ending == "failed"
+    assert "finite" in end.reasons[0]
+
+
+def test_a_safe_state_that_cannot_be_verified_trips_the_interlock(
+    desk: Desk, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+
+    monkeypatch.setattr(line, "make_safe", lambda: ("bias: no answer",))
+    ended = desk.run(steps())
+    assert any("bias: no answer" in reason for reason in ended.reasons)
+    assert line.interlock.tripped is not None
+    assert "bias: no answer" in line.interlock.tripped.cause
+
+
+def test_a_safe_state_that_is_verified_at_the_second_try_does_not_trip(
+    desk: Desk, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+
+    answers = [("light: no answer",), ()]
+    monkeypatch.setattr(line, "make_safe", lambda: answers.pop(0))
+    ended = desk.run(steps())
+    assert (ended.ending, ended.verdict, ended.reasons) == ("done", "pass", ())
+    assert line.interlock.tripped is None
+
+
+def test_a_current_limit_reached_in_a_ramp_is_a_trip_and_no_lost_instrument(
+    desk: Desk, line: Line, twin: Twin
+) -> None:
+    def steps() -> Procedure:
+        line.switch_bias_on()
+        twin.world.extra_load_a = 1.0
+        line.ramp_bias(40.0)
+        yield Progress(1, 1, "never seen")
+
+    ended = desk.run(steps())
+    assert ended.ending == "tripped"
+    assert "current limit" in ended.reasons[0]
+    assert line.interlock.tripped is not None
+    assert line.interlock.tripped.rule == "over-current"
+    twin.world.extra_load_a = 0.0
+    assert_bias_off(twin)
+
+
+def test_a_ramp_that_does_not_arrive_is_a_failure_and_no_lost_instrument(desk: Desk) -> None:
+    def steps() -> Procedure:
+        yield Progress(0, 1, "ramping")
+        raise RampInterrupted("the output measures 3.0 V where 4.0 V was set", port="here")
+
+    ended = desk.run(steps())
+    assert ended.ending == "failed"
+    assert "measures 3.0 V" in ended.reasons[0]
+
+
+def test_what_has_a_limit_but_was_never_measured_is_unknown(desk: Desk) -> None:
+    limits = {
+        "gain": Limit(unit="ADC/pe", low=26),
+        "noise": Limit(unit="ADC", high=5),
+        "vbd_iv": Limit(unit="V", low=37),
+    }
+
+    def steps() -> Procedure:
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+        yield Reading("noise", 2.0, 0.1, "ADC", "test", channel=0)
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=1)
+
+    ended = desk.run(steps(), limits)
+    assert ended.verdict == "unknown"
+    assert ended.reasons == (
+        "vbd_iv was never measured",
+        "channel 1: noise was never measured",
+    )

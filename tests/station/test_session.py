@@ -11,7 +11,7 @@ from sqlmodel import select
 
 import db
 from db import StoreError
-from drivers.errors import WrongInstrument
+from drivers.errors import NotHomed, WrongInstrument
 from station.events import Ask, Message, RunStarted
 from station.session import Session, SessionError, open_session, sole_owner
 from station.shift import ShiftStoppedError
@@ -201,3 +201,38 @@ def test_a_twin_that_is_taken_over_belongs_to_the_station_that_took_it(
     )
     assert taken.pid == os.getpid()
     assert twin.hands.station_pid == os.getpid()
+
+
+def test_nobody_is_asked_to_touch_a_board_whose_bias_is_not_known_to_be_down(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+    make_safe = session.line.make_safe
+
+    def answer(ask: Ask) -> str:
+        asked.append(ask.task)
+        if ask.task == "wrap":
+            monkeypatch.setattr(
+                session.line, "make_safe", lambda: (*make_safe(), "bias: no answer")
+            )
+        return ask.default
+
+    with pytest.raises(ShiftStoppedError, match="bias: no answer"):
+        session.run_shift(boards=2, answer=answer)
+    assert asked[-1] == "wrap"
+
+
+def test_a_tile_is_not_condemned_when_the_gantry_refuses(session: Session, twin: Twin) -> None:
+    asked: list[str | None] = []
+
+    def answer(ask: Ask) -> str:
+        asked.append(ask.task)
+        return ask.default
+
+    def refuse(x_mm: float, y_mm: float) -> None:
+        raise NotHomed("the gantry is not homed", port="here")
+
+    session.line.move_over = refuse  # type: ignore[method-assign]
+    with pytest.raises(ShiftStoppedError, match="not homed"):
+        session.run_shift(boards=1, answer=answer)
+    assert asked == ["load"]
