@@ -91,7 +91,7 @@ def find_ring(
     centre = centre_mm + px * _voted_shift_px(direction, ridge, radius / px, reach)
     window = np.asarray(np.arange(-8, 9) * px, dtype=np.float64)
     size, sigma, share = radius, 0.0, 0.0
-    for _ in range(3):
+    for _ in range(2):
         direction, grey = polar(picture, camera, centre, radius + window, _ANGLES)
         place, seen = _ridge_places(np.asarray(cv2.blur(grey, (1, 3)), dtype=np.float32))
         if seen.mean() < 0.5:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from vision.camera import CameraModel
 from vision.sampling import Picture, Points, grey_at
 
-_ROWS = 40
+_ROWS = 32
 _EDGE_SHARE = 0.84
 _POOL_PX = 4
 _SIZE_TOLERANCE_MM = 0.75

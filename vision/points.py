@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vision.camera import CameraModel
 from vision.circle import fit_circle, polar
-from vision.edges import EdgeLine, fit_edges
+from vision.edges import fit_edges
 from vision.outline import corners_of, edge_frames
 from vision.refusal import Refusal
 from vision.sampling import Picture, Points, grey_at
@@ -102,14 +102,19 @@ def find_sipm(
         raise ValueError(f"size_mm must be positive, got {size_mm}")
     near = np.asarray(near_mm, dtype=np.float64)
     try:
-        return _sipm(_checked_picture(image, camera), camera, size_mm, near, search_mm)
+        return locate_sipm(_checked_picture(image, camera), camera, size_mm, near, search_mm)
     except Refusal as refusal:
         return PointMeasurement(False, reasons=refusal.reasons)
 
 
-def _sipm(
+def locate_sipm(
     picture: Picture, camera: CameraModel, size_mm: float, near: Points, search_mm: float
 ) -> PointMeasurement:
+    """As `find_sipm`, in a picture that has been judged already.
+
+    Raises:
+        Refusal: where `find_sipm` gives ``found = False``.
+    """
     px = camera.mm_per_px
     patch = _flat_patch(picture, camera, near, search_mm + size_mm / 2.0 + _FRAME_MM, "SiPM")
     frame, side = round(_FRAME_MM / px), round(size_mm / px)
@@ -120,21 +125,18 @@ def _sipm(
     package_dn = float(np.percentile(patch, 99))
     square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     frames = edge_frames(middle + size_mm / 2.0 * square)
-    lines: list[EdgeLine] = []
-    for _ in range(2):
-        fitted = fit_edges(
-            inverted,
-            camera,
-            frames,
-            dark_dn=255.0 - package_dn,
-            margin_mm=_SIPM_MARGIN_MM,
-            block_rows=2,
-        )
-        lines = [line for line in fitted if line is not None]
-        if len(lines) < 4:
-            raise Refusal("SiPM: a side of its active area is not clear")
-        frames = tuple(line.fitted for line in lines)
-    corners = corners_of(frames)
+    fitted = fit_edges(
+        inverted,
+        camera,
+        frames,
+        dark_dn=255.0 - package_dn,
+        margin_mm=_SIPM_MARGIN_MM,
+        block_rows=2,
+    )
+    lines = [line for line in fitted if line is not None]
+    if len(lines) < 4:
+        raise Refusal("SiPM: a side of its active area is not clear")
+    corners = corners_of([line.fitted for line in lines])
     sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
     worst = float(sides[np.abs(sides - size_mm).argmax()])
     if abs(worst - size_mm) > _SIPM_SIZE_ERROR_MM:

@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vision.camera import CameraModel
 from vision.outline import locate_outline
-from vision.points import find_sipm
+from vision.points import locate_sipm
+from vision.refusal import Refusal
+from vision.sampling import Picture, Points
 from vision.usable import picture_usable
 
 SIPM_SIZES_MM = (2.0, 3.0)
@@ -40,6 +42,14 @@ def _inside_points(corners: NDArray[np.float64]) -> NDArray[np.float64]:
     inner = corners[0] + u * (corners[1] - corners[0])
     outer = corners[3] + u * (corners[2] - corners[3])
     return np.asarray(inner + v * (outer - inner))
+
+
+def _sipm_seen(picture: Picture, camera: CameraModel, size_mm: float, near: Points) -> bool:
+    try:
+        locate_sipm(picture, camera, size_mm, near, _SEARCH_MM)
+    except Refusal:
+        return False
+    return True
 
 
 def tile_present(
@@ -76,8 +86,9 @@ def tile_present(
     grey = image[px[:, 1], px[:, 0]].astype(np.float64)
     white = float(np.percentile(image[::4, ::4], 99.8))
     share = float((grey > 0.5 * white).mean())
+    picture = image.astype(np.float32)
     rough = locate_outline(
-        image.astype(np.float32),
+        picture,
         camera,
         corners,
         near_mm=near,
@@ -86,8 +97,7 @@ def tile_present(
     )
     edges = int((rough.step_dn > _STEP_DN).sum())
     target = near if sipm_near_mm is None else np.asarray(sipm_near_mm, dtype=np.float64)
-    sipms = [find_sipm(image, camera, size_mm=size, near_mm=target) for size in SIPM_SIZES_MM]
-    sipm_seen = any(sipm.found for sipm in sipms)
+    sipm_seen = any(_sipm_seen(picture, camera, size, target) for size in SIPM_SIZES_MM)
     if share > _BRIGHT_SHARE and edges >= 3 and not sipm_seen:
         return Presence("tile", share, edges)
     if share < _BARE_SHARE and edges <= 2 and sipm_seen:

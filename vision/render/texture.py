@@ -110,8 +110,7 @@ def foil_texture() -> Texture:
     rng = np.random.default_rng((0, 4))
     waves = _coloured_noise(rng, length_px=70.0)
     streaks = _coloured_noise(rng, length_px=5.0, stretch=25.0)
-    grain = _coloured_noise(rng, length_px=1.2)
-    return _repeated(186.0 * (1.0 + 0.045 * waves + 0.012 * streaks + 0.004 * grain))
+    return _repeated(186.0 * (1.0 + 0.045 * waves + 0.012 * streaks))
 
 
 @lru_cache(maxsize=1)
@@ -131,15 +130,44 @@ def lay(
     columns: slice,
     *,
     offset_px: tuple[float, float] = (0.0, 0.0),
+    every_px: int = 1,
 ) -> NDArray[np.float32]:
-    """The texture, fixed to ``pose``, as seen in a window of the picture (distortion left out)."""
+    """The texture, fixed to ``pose``, as seen in a window of the picture (distortion left out).
+
+    A texture without fine detail may be looked up at ``every_px`` pixels only; what lies
+    between is interpolated.
+    """
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    size = (-(-width // every_px), -(-height // every_px))
+    matrix = _to_texture(camera, pose, rows.start, columns.start)
+    matrix[:, :2] *= every_px
+    matrix[:, 2] += offset_px
+    ends = matrix @ np.array([[0, size[0], 0, size[0]], [0, 0, size[1], size[1]], [1, 1, 1, 1]])
+    low = ends.min(axis=1)
+    matrix[:, 2] += np.mod(low, PERIOD_PX) - low
+    fits = bool((np.mod(low, PERIOD_PX) + np.ptp(ends, axis=1)).max() < texture.shape[0] - 1)
+    seen = cv2.warpAffine(
+        texture if fits else texture[:PERIOD_PX, :PERIOD_PX],
+        matrix,
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE if fits else cv2.BORDER_WRAP,
+    )
+    if every_px > 1:
+        seen = cv2.resize(seen, (size[0] * every_px, size[1] * every_px))[:height, :width]
+    return np.asarray(seen, dtype=np.float32)
+
+
+def _to_texture(
+    camera: CameraModel, pose: Pose, first_row: int, first_column: int
+) -> NDArray[np.float64]:
+    """Affine map (2, 3) from a window's pixels to the texture's."""
     u0, v0 = camera.centre_px
     scale = camera.mm_per_px
     turn = camera.rotation_rad - pose.rotation_rad
     cos, sin = np.cos(turn), np.sin(turn)
     cos_pose, sin_pose = np.cos(pose.rotation_rad), np.sin(pose.rotation_rad)
-    first_x = (columns.start - u0) * scale
-    first_y = (v0 - rows.start) * scale
+    first_x, first_y = (first_column - u0) * scale, (v0 - first_row) * scale
     matrix = np.array(
         [
             [
@@ -154,20 +182,4 @@ def lay(
             ],
         ]
     )
-    matrix /= PITCH_MM
-    matrix[:, 2] += offset_px
-    width, height = columns.stop - columns.start, rows.stop - rows.start
-    ends = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
-    low = ends.min(axis=1)
-    matrix[:, 2] += np.mod(low, PERIOD_PX) - low
-    fits = bool((np.mod(low, PERIOD_PX) + np.ptp(ends, axis=1)).max() < texture.shape[0] - 1)
-    return np.asarray(
-        cv2.warpAffine(
-            texture if fits else texture[:PERIOD_PX, :PERIOD_PX],
-            matrix,
-            (width, height),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE if fits else cv2.BORDER_WRAP,
-        ),
-        dtype=np.float32,
-    )
+    return np.asarray(matrix / PITCH_MM)

@@ -195,6 +195,7 @@ def _foil_grey(
         window.rows,
         window.columns,
         offset_px=_offset_px(tile.seed),
+        every_px=3,
     )
     if tile.brightness != 1.0:
         grey *= np.float32(tile.brightness)
