@@ -47,13 +47,13 @@ def fit_circle(
     """
     design = np.column_stack((direction, np.ones(len(direction))))
     use = seen.copy()
-    solution: Points = np.zeros(3)
+    solution = np.zeros(3)
     residual: Points = offset_mm
     for _ in range(_ROUNDS):
         if use.mean() < 0.4:
             return None
         used = design[use]
-        solution = np.linalg.solve(used.T @ used, used.T @ offset_mm[use])
+        solution = np.asarray(np.linalg.solve(used.T @ used, used.T @ offset_mm[use]))
         residual = np.asarray(offset_mm - design @ solution, dtype=np.float64)
         scale = max(1.4826 * float(np.median(np.abs(residual[use]))), floor_mm)
         use = seen & (np.abs(residual) < 3.0 * scale)

@@ -41,7 +41,7 @@ def _ridge(grey: Picture) -> Picture:
 
 def _voted_shift_px(direction: Points, ridge: Picture, radius_px: float, reach_px: int) -> Points:
     """Shift of the ring's middle that gathers most of the ridge; column 0 is -reach - 8."""
-    shifts = np.arange(-reach_px, reach_px + 1, 2, dtype=np.float64)
+    shifts = np.arange(-reach_px, reach_px + 1, 3, dtype=np.float64)
     rows = np.arange(len(direction))
     last = ridge.shape[1] - 1
     votes = np.empty((len(shifts), len(shifts)))

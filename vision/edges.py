@@ -24,6 +24,7 @@ _EDGE_SIGMA_PX = 0.01
 _SHADING_SIGMA_PX = 0.025
 _LINE_ROUNDS = 6
 _MIN_PROFILES = 6
+_MAX_PROFILES = 56
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def _block_profiles(
     block_rows: int,
 ) -> tuple[Points, NDArray[np.float64]]:
     px = camera.mm_per_px
-    blocks = max(int((frame.length_mm - 2.0 * margin_mm) / (px * block_rows)), 4)
+    seen_rows = (frame.length_mm - 2.0 * margin_mm) / px
+    block_rows = max(block_rows, int(np.ceil(seen_rows / _MAX_PROFILES)))
+    blocks = max(int(seen_rows / block_rows), 4)
     rows = blocks * block_rows
     s_mm = np.asarray((np.arange(rows) - (rows - 1) / 2.0) * px, dtype=np.float64)
     strip = sample(picture, camera, frame, s_mm, t_px * px, interpolation=cv2.INTER_CUBIC)
@@ -128,11 +131,11 @@ def fit_edges(
 ) -> list[EdgeLine | None]:
     """Fit the bright-to-dark edge near the s axis of each frame; None where too little is seen.
 
-    Each profile across an edge, averaged over ``block_rows`` pixels along it, is fitted by two
-    blurred steps: the edge and, where there is one within eight pixels, a neighbour's edge
-    beyond a gap of the grey value ``dark_dn``. A line is fitted through the profiles with
-    Tukey's biweight (A. E. Beaton and J. W. Tukey, Technometrics 16 (1974) 147), so that chips
-    and dust don't move it. ``margin_mm`` at both ends of an edge is left out.
+    Each profile across an edge, averaged over ``block_rows`` pixels along it (more on a long
+    edge), is fitted by two blurred steps: the edge and, where there is one within eight pixels,
+    a neighbour's edge beyond a gap of the grey value ``dark_dn``. A line is fitted through the
+    profiles with Tukey's biweight (A. E. Beaton and J. W. Tukey, Technometrics 16 (1974) 147),
+    so that chips and dust don't move it. ``margin_mm`` at both ends of an edge is left out.
     """
     places, greys = [], []
     t_px = np.arange(-_INSIDE_PX, _OUTSIDE_PX + 1, dtype=np.float64)
