@@ -152,7 +152,7 @@ def _baseline_step(on: Spectrum, off: Spectrum, gain: float, shift: float) -> st
     noise = _quantile(off, 0.5) - _quantile(off, 0.16)
     noise = max(noise, 0.5 * float(np.median(off.widths)))
     step = _quantile(on, 0.02) - _quantile(off, 0.02)
-    if step < -1.5 * noise or (shift < gain and step > 2.5 * noise):
+    if step < -1.5 * noise or (shift < 3 * gain and step > 2.5 * noise):
         return f"baselines differ: light on begins {step:+.3g} ADC from light off"
     return ""
 

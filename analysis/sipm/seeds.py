@@ -1,6 +1,6 @@
 """Where the peaks of a spectrum are, found without knowing anything about the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, sqrt
 
 import numpy as np
@@ -88,12 +88,13 @@ def find_seeds(working: Working) -> Seeds | None:
             spacing, on_lattice = _lattice(position, height)
             score = on_lattice - 0.5 * (len(position) - on_lattice)
             if score >= best_score and score > 0:
-                spacing /= _overtone(working, spacing)
                 width = scale * working.width
                 best = Seeds(position, height, significance, spacing, width)
                 best_score = score
         scale *= 1.5
-    return best
+    if best is None:
+        return None
+    return replace(best, spacing=_true_spacing(working, best.spacing, len(best.position)))
 
 
 def significant_peaks(working: Working) -> int:
@@ -152,6 +153,28 @@ def _lattice(position: NDArray[np.float64], height: NDArray[np.float64]) -> tupl
             spacing, _ = np.polyfit(steps[on], position[on], 1)
             best_spacing, best_score, best_hits = float(spacing), float(score), float(len(sites))
     return best_spacing, best_hits
+
+
+def _true_spacing(working: Working, spacing: float, n_peaks: int) -> float:
+    """The spacing, or a shorter one where peaks in between were missed.
+
+    The square root of the counts above its running mean is compared with waves: those of half and
+    a third of the spacing, and with four or more peaks those of all periods from 0.28 to 1.6 times
+    the spacing. Evenly spaced peaks of any width have most of the wave of their spacing.
+    """
+    root = np.sqrt(working.counts + 0.375)
+    above = root - uniform_filter1d(root, max(round(spacing / working.width), 2))
+    tried = np.array([1.0, 1 / 2, 1 / 3])
+    if n_peaks >= 4:
+        tried = np.append(tried, np.geomspace(0.28, 1.6, 160))
+    phase = 2j * np.pi / (spacing * tried[:, None]) * working.centers
+    strength = np.abs(np.exp(phase) @ above)
+    same = np.abs(tried - 1) < 0.05
+    strongest = int(np.argmax(strength))
+    noise = 0.5 * sqrt(len(root))
+    if strength[strongest] > 1.3 * strength[same].max() + 3 * noise:
+        return float(spacing * tried[strongest])
+    return spacing
 
 
 def _filled(counts: NDArray[np.float64], begin: int, end: int) -> tuple[int, int]:

@@ -232,7 +232,9 @@ def _cascade(
     fresh = _first_in_pixel(event, pixel, truth.n_pixels)
     event, time, pixel = event[fresh], time[fresh], pixel[fresh]
     size = np.ones(len(event))
-    fired = [(event, time, size, pixel)]
+    fired = [(event, time, size)]
+    by_primaries = np.sort(event * truth.n_pixels + pixel)
+    by_others = np.zeros(0, dtype=np.int64)
     for _ in range(MAX_GENERATIONS):
         to_neighbour = np.repeat(
             np.arange(len(event)), rng.poisson(np.minimum(mean_crosstalk, 1.0) * size)
@@ -248,8 +250,8 @@ def _cascade(
         child_size = np.concatenate(
             [np.ones(len(to_neighbour)), 1.0 - np.exp(-delay / truth.recovery_ns)]
         )
-        taken = np.concatenate([e * truth.n_pixels + p for e, _, _, p in fired])
-        allowed = ~np.isin(child_event * truth.n_pixels + child_pixel, taken)
+        child = child_event * truth.n_pixels + child_pixel
+        allowed = ~(_among(child, by_primaries) | np.isin(child, by_others))
         allowed &= _first_in_pixel(child_event, child_pixel, truth.n_pixels)
         allowed[len(to_neighbour) :] = True
         allowed &= child_time < gate_ns
@@ -257,12 +259,21 @@ def _cascade(
         size, pixel = child_size[allowed], child_pixel[allowed]
         if not len(event):
             break
-        fired.append((event, time, size, pixel))
+        fired.append((event, time, size))
+        by_others = np.append(by_others, child[allowed])
     return (
-        np.concatenate([e for e, _, _, _ in fired]),
-        np.concatenate([t for _, t, _, _ in fired]),
-        np.concatenate([s for _, _, s, _ in fired]),
+        np.concatenate([e for e, _, _ in fired]),
+        np.concatenate([t for _, t, _ in fired]),
+        np.concatenate([s for _, _, s in fired]),
     )
+
+
+def _among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which values occur in an ordered array."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    return np.asarray(ordered[at] == values, dtype=np.bool_)
 
 
 def _first_in_pixel(
