@@ -109,11 +109,13 @@ class Shift:
         Raises ShiftStoppedError when the shift can't go on, `db.StoreError` when records can't be
         kept.
         """
-        done = []
+        done: list[ModuleDone] = []
         try:
             put_back_held_tile(self._line, self._store, self._crew)
             for number in range(1, boards + 1):
                 module = self._load(number, boards, label if number == 1 else None)
+                if any(finished.module == module.label.text for finished in done):
+                    raise RefusedError(f"{module.label.text} is done and is still in the fixture")
                 done.append(self._build(module))
                 if number < boards:
                     self._ask(f"Take {module.label.text} out of the fixture.", task="unload")
@@ -135,8 +137,10 @@ class Shift:
         if not board_text:
             self._ask("Put the next tileboard and its tray of bare tiles in place.", task="load")
             board_text = self._scan("scan_board", "Scan the tileboard.")
-        board_label = parse_label(board_text)
-        label = parse_label(self._scan("scan_module", "Scan the label of the tile module."))
+        board_label = _label_of(board_text, "tileboard")
+        label = _label_of(
+            self._scan("scan_module", "Scan the label of the tile module."), "tile_module"
+        )
         if expected is not None and parse_label(expected).text != label.text:
             raise RefusedError(f"{expected} was scanned, but {label.text} is in the fixture")
         shape = self._catalogue.shape_of(label)
@@ -146,12 +150,31 @@ class Shift:
                 f"wants a {shape.name}"
             )
 
+        module = Module(self._part(label), self._part(board_label), label, shape)
+        self._check_board(module)
+
         def tell(step: str, text: str) -> None:
             self._tell(ShiftStep(label.text, step, text, shape.name, number, boards))
 
         self._step = tell
         tell("load", f"{label.text} is in the fixture")
-        return Module(self._part(label), self._part(board_label), label, shape)
+        return module
+
+    def _check_board(self, module: Module) -> None:
+        """Refuse a board of another module, and a module with another board."""
+        built_in = self._store.current_assembly(module.board.id)
+        if built_in is not None and built_in.parent_id != module.part.id:
+            raise RefusedError(
+                f"board {module.board.label} is already in "
+                f"{self._store.part(built_in.parent_id).label}, not in {module.label.text}"
+            )
+        parts = assembly_of(self._store, module.label.text)
+        for other in parts[parts["position"] == "board"]["child_label"]:
+            if other != module.board.label:
+                raise RefusedError(
+                    f"module {module.label.text} can't have board {module.board.label}: "
+                    f"{other} is in it"
+                )
 
     def _build(self, module: Module) -> ModuleDone:
         if not self._is_tested(module):
@@ -290,12 +313,26 @@ class Shift:
             raise RefusedError(f"slot {position.index} is empty and {position.name} is not placed")
         tile_format = self._format_for(position, label)
         part = self._part(label)
+        elsewhere = self._store.current_assembly(part.id)
+        if elsewhere is not None:
+            raise RefusedError(
+                f"{label.text} is already at {elsewhere.position} of "
+                f"{self._store.part(elsewhere.parent_id).label}; {position.name} needs another one"
+            )
         dimple, sigma = self._dimple(part, tile_format)
         seen = None
         if noted is not None and noted["label"] == label.text:
             seen = SeenPoint(**noted["sipm"])
         return PlaceTask(
-            position, position.index, part.id, label.text, tile_format, dimple, sigma, seen
+            position,
+            position.index,
+            part.id,
+            label.text,
+            tile_format,
+            dimple,
+            sigma,
+            seen,
+            in_tray=position.index in tray,
         )
 
     def _dimple(
@@ -412,3 +449,14 @@ class Shift:
         if (trip := self._line.interlock.tripped) is not None:
             raise ShiftStoppedError(trip.cause)
         return ended
+
+
+def _label_of(text: str, kind: str) -> Label:
+    """The label, which must be one of this kind of part. Raises LabelError, RefusedError."""
+    label = parse_label(text)
+    if label.kind != kind:
+        raise RefusedError(
+            f"{label.text} is a {label.kind.replace('_', ' ')}; the label of the "
+            f"{kind.replace('_', ' ')} is needed here"
+        )
+    return label

@@ -41,6 +41,7 @@ class PlaceTask:
     """One wrapped tile and its place. The dimple (mm, tile frame) is the one seen when bare.
 
     `sipm` is where the SiPM was seen by an earlier run that was cut off, if there was one.
+    `in_tray` says that the tray's scan shows the tile in its slot: then it is not in place yet.
     """
 
     position: TilePosition
@@ -51,6 +52,7 @@ class PlaceTask:
     dimple_mm: tuple[float, float]
     dimple_sigma_mm: float
     sipm: SeenPoint | None = None
+    in_tray: bool = False
 
     @property
     def thickness_mm(self) -> float:
@@ -75,6 +77,8 @@ def place_tiles(
     sipm_offset_y (mm, along the board's axes: dimple minus SiPM) and placed_rotation (rad, against
     nominal), then the tile's `Joined`. Raises CannotPlaceError before anything is dropped.
     """
+    if line.gripper.vacuum_on():
+        raise CannotPlaceError("the vacuum is on before a tile was picked: is one on the nozzle?")
     if board.board_part_id is not None:
         yield Joined(board.board_part_id, "board")
     pose = yield from find_board(line, board.shape, recipe)
@@ -148,6 +152,12 @@ def _place_one(
         yield _picture("tile or bare board", before, line)
         raise CannotPlaceError(f"{position.name}: {', '.join(presence.reasons)}")
     if presence.state == "tile":
+        if task.in_tray:
+            yield _picture("place taken", before, line)
+            raise CannotPlaceError(
+                f"{position.name}: a tile lies there already, and {task.label} is still in slot "
+                f"{task.slot}"
+            )
         yield Note(f"{position.name}: a tile lies in place already; measuring it")
         yield from _measure_placed(line, pose, task, task.sipm)
         return

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from analysis.sipm.iv import breakdown_from_iv
 from analysis.sipm.peaks import fit_peaks
 from analysis.sipm.spectrum import Spectrum
-from drivers.roles import ChargeRun
+from drivers.roles import BiasReading, ChargeRun
 from station.catalogue import BoardShape
 from station.events import Curve, Event, Note, Procedure, Progress, RawData, Reading, RefusedError
 from station.line import Line
@@ -19,6 +19,7 @@ from station.recipes import LedTest
 
 CHANNEL_QUANTITIES = ("gain", "pedestal", "noise", "light_yield", "crosstalk", "gain_spread")
 MAX_OVERVOLTAGE_V = 6.0
+BIAS_TOLERANCE_V = 0.05
 LED_RUN_DEADLINE_S = 120.0
 
 
@@ -72,9 +73,7 @@ def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     yield Progress(1, steps, f"ramping to {point.bias_v:.2f} V")
     line.ramp_bias(point.bias_v)
     line.wait(recipe.bias_settle_s)
-    at = line.bias.read()
-    if abs(at.voltage_v - point.bias_v) > 0.05:
-        raise RefusedError(f"the bias reads {at.voltage_v:.3f} V instead of {point.bias_v:.3f} V")
+    at = _standing_bias(line, point, "before the LED run")
     conditions = {
         "bias_v": at.voltage_v,
         "current_a": at.current_a,
@@ -84,6 +83,7 @@ def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     yield Note("operating point", conditions)
     yield Progress(2, steps, f"LED run of {recipe.n_events} events at {at.voltage_v:.2f} V")
     run = _led_run(line, recipe)
+    _standing_bias(line, point, "after the LED run")
     yield Progress(3, steps, "ramping down")
     line.bias_down()
     if "file" in run.settings:
@@ -122,6 +122,17 @@ def _scan_current(
         breakdown_from_iv(voltage_v, current_a),
         conditions={"temperature_c": point.temperature_c},
     )
+
+
+def _standing_bias(line: Line, point: OperatingPoint, when: str) -> BiasReading:
+    """The bias as it reads; refused when it is not that of the operating point."""
+    at = line.bias.read()
+    if not at.output_on or abs(at.voltage_v - point.bias_v) > BIAS_TOLERANCE_V:
+        raise RefusedError(
+            f"{when} the bias reads {at.voltage_v:.3f} V, output "
+            f"{'on' if at.output_on else 'off'}, instead of {point.bias_v:.3f} V"
+        )
+    return at
 
 
 def _led_run(line: Line, recipe: LedTest) -> ChargeRun:

@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from sqlmodel import select
 import db
 from db import StoreError
 from drivers.errors import NotHomed, WrongInstrument
-from station.events import Ask, Message, RunStarted
+from station.catalogue import format_label, parse_label
+from station.events import Ask, Message, ModuleDone, RunStarted
 from station.session import Session, SessionError, open_session, sole_owner
-from station.shift import ShiftStoppedError
+from station.shift import Shift, ShiftStoppedError
 from station.twin.process import TWIN_FILE, running_in, start_or_adopt
 from station.twin.server import Twin, to_toml
 
@@ -236,3 +238,98 @@ def test_a_tile_is_not_condemned_when_the_gantry_refuses(session: Session, twin:
     with pytest.raises(ShiftStoppedError, match="not homed"):
         session.run_shift(boards=1, answer=answer)
     assert asked == ["load"]
+
+
+def join(session: Session, parent: str, child: str, position: str) -> None:
+    """Record that `child` is in `parent`, as another shift did."""
+
+    def part(label: str) -> db.Part:
+        known = parse_label(label)
+        return session.store.ensure_part(
+            db.Part(
+                kind=known.kind, label=label, subtype=known.subtype, site_id=session.crew.site_id
+            )
+        )
+
+    recipe = session.store.ensure_recipe(
+        db.Recipe(name="place_tiles", version="0", sha256="0" * 64, content={})
+    )
+    run = db.Run(
+        procedure="place_tiles",
+        part_id=part(parent).id,
+        recipe_id=recipe.id,
+        operator_id=session.crew.operator_id,
+        station_id=session.crew.station_id,
+        started_at=datetime.now(UTC),
+        software_version="0",
+    )
+    now = datetime.now(UTC)
+    session.store.record(
+        run,
+        db.RunEnd(run_id=run.id, at=now, ending="done", verdict="pass", reasons=[]),
+        db.Assembly(
+            parent_id=part(parent).id,
+            child_id=part(child).id,
+            position=position,
+            run_id=run.id,
+            at=now,
+        ),
+    )
+
+
+def test_a_board_that_is_in_another_module_is_refused(
+    session: Session, twin: Twin, told: list[Message]
+) -> None:
+    twin.world.load()
+    join(session, "320TMG3LC000777", twin.world.scan_board(), "board")
+    with pytest.raises(ShiftStoppedError, match="already in 320TMG3LC000777"):
+        session.run_shift(boards=1, answer=default)
+    assert not any(isinstance(message, RunStarted) for message in told)
+
+
+def test_a_module_label_that_another_board_bears_is_refused(
+    session: Session, twin: Twin, told: list[Message]
+) -> None:
+    twin.world.load()
+    other = format_label("TB", "G3L", 777)
+    join(session, twin.world.scan_module(), other, "board")
+    with pytest.raises(ShiftStoppedError, match=f"{other} is in it"):
+        session.run_shift(boards=1, answer=default)
+    assert not any(isinstance(message, RunStarted) for message in told)
+
+
+@pytest.mark.parametrize(("scan", "other"), [("scan_board", "module"), ("scan_module", "board")])
+def test_the_same_label_scanned_for_board_and_module_is_refused(
+    session: Session, twin: Twin, scan: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin.world.load()
+    wrong = {"module": twin.world.scan_module(), "board": twin.world.scan_board()}[other]
+    assert session._hands is not None
+    do = session._hands.do
+    monkeypatch.setattr(session._hands, "do", lambda task: wrong if task == scan else do(task))
+    with pytest.raises(ShiftStoppedError, match="is a tile"):
+        session.run_shift(boards=1, answer=default)
+
+
+def test_a_tile_that_the_records_have_elsewhere_is_not_picked(session: Session, twin: Twin) -> None:
+    twin.world.load()
+    wrapped = twin.world.truth()["tray"][3]["wrapped_label"]
+    join(session, "320TMG3LC000777", wrapped, "R1C1")
+    with pytest.raises(ShiftStoppedError, match=f"{wrapped} is already at R1C1"):
+        session.run_shift(boards=1, answer=default)
+    assert twin.world.truth()["placed_tiles"] == []
+
+
+def test_a_module_that_was_not_taken_out_is_not_built_twice(
+    session: Session, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session._hands is not None
+    do = session._hands.do
+    monkeypatch.setattr(session._hands, "do", lambda task: None if task == "unload" else do(task))
+    monkeypatch.setattr(Shift, "_build", lambda shift, module: done_with(module.label.text))
+    with pytest.raises(ShiftStoppedError, match="is still in the fixture"):
+        session.run_shift(boards=2, answer=default)
+
+
+def done_with(label: str) -> ModuleDone:
+    return ModuleDone(label, "pass", (), "", "")

@@ -1,6 +1,7 @@
 """Placing: nothing is dropped unseen, nothing placed twice, a held tile finds its way back."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -171,3 +172,24 @@ def test_a_board_pose_is_recovered_from_its_fiducials() -> None:
     assert pose.to_board_axes(*(seen[1] - seen[0])) == pytest.approx(tuple(points[1] - points[0]))
     with pytest.raises(ValueError, match="at least two"):
         fit_pose(points[:1], seen[:1], np.full(1, 0.003))
+
+
+def test_a_tile_is_not_joined_to_a_place_while_the_tray_still_holds_it(
+    line: Line, twin: Twin, tasks: list[PlaceTask]
+) -> None:
+    list(place_tiles(line, board(twin), tasks[:1], RECIPE))
+    other = replace(tasks[0], in_tray=True)
+    events = []
+    with pytest.raises(CannotPlaceError, match="lies there already, and"):
+        for event in place_tiles(line, board(twin), [other], RECIPE):
+            events.append(event)
+    assert not [event for event in events if isinstance(event, Joined)]
+
+
+def test_nothing_is_picked_while_the_vacuum_is_on(
+    line: Line, twin: Twin, tasks: list[PlaceTask]
+) -> None:
+    line.gripper.grip()
+    with pytest.raises(CannotPlaceError, match="vacuum is on"):
+        list(place_tiles(line, board(twin), tasks[:1], RECIPE))
+    assert 0 in twin.world.truth()["tray"]

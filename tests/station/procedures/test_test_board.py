@@ -1,0 +1,39 @@
+"""Testing a board: what was measured at another bias than the one said is no measurement."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from drivers.roles import ChargeRun
+from station import procedures
+from station.events import Reading, RefusedError
+from station.line import Line
+from station.procedures import BoardUnderTest
+from station.recipes import load_recipes
+from station.twin.server import Twin
+
+RECIPE = load_recipes().test_board
+
+
+@pytest.mark.parametrize("fate", ["falls", "goes off"])
+def test_an_led_run_whose_bias_did_not_stand_is_refused(
+    line: Line, twin: Twin, fate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin.world.load()
+    take: Callable[..., ChargeRun] = line.readout.take
+
+    def take_and_lose_bias(n_events: int, **given: Any) -> ChargeRun:
+        run = take(n_events, **given)
+        if fate == "falls":
+            line.ramp_bias(39.0)
+        else:
+            line.bias.switch_off()
+        return run
+
+    monkeypatch.setattr(line.readout, "take", take_and_lose_bias)
+    events = []
+    with pytest.raises(RefusedError, match="after the LED run"):
+        for event in procedures.test_board(line, BoardUnderTest(twin.world.shape), RECIPE):
+            events.append(event)
+    assert not [e for e in events if isinstance(e, Reading) and e.channel is not None]
