@@ -108,8 +108,8 @@ def _closest(seen: Array, k: Array, unseen_weight: float) -> tuple[float, float,
     mu, crosstalk, spread, reach = max(float(seen @ k) / total, 0.01), 0.3, 1.8, 0.3
     best = float("inf")
     for _ in range(3):
-        mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 15))
-        lambdas = np.clip(crosstalk + reach * np.linspace(-1, 1, 13), 0.0, 0.9)
+        mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 11))
+        lambdas = np.clip(crosstalk + reach * np.linspace(-1, 1, 11), 0.0, 0.9)
         grid_mu, grid_lambda = (g.reshape(-1, 1) for g in np.meshgrid(mus, lambdas))
         share = peak_weights(k, grid_mu, grid_lambda)
         missing = peak_weights(unseen, grid_mu, grid_lambda).sum(axis=1)

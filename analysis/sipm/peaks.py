@@ -46,8 +46,8 @@ MOST_GAIN_ERROR = 0.05
 MANY_PEAKS = 5
 CERTAIN_PEAK = 7.0
 SETTLED = 0.25
-MODEL_ERROR = 5e-4
-DARK_PULL = 0.05
+MODEL_ERROR = 3e-4
+DARK_PULL = 0.03
 SUSPICIOUS_CROSSTALK = 0.1
 LEAST_PEDESTAL = 5.0
 MOST_BESIDE = 0.34
@@ -71,8 +71,8 @@ Kind = Literal["charge", "amplitude", "unresolved"]
 class PeakFit:
     """What the peaks of one spectrum tell.
 
-    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.05 % for the shape of
-        afterpulses, which the model knows only roughly, and 5 % of the share of dark counts seen
+    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.03 % for the shape of
+        afterpulses, which the model knows only roughly, and 3 % of the share of dark counts seen
         in part among all charges, because these pull a peak without light down.
     pedestal, noise: position and sigma of the peak without photoelectrons, ADC. The width of the
         ADC step is not part of the noise.
@@ -212,7 +212,7 @@ def _problem(fit: PoissonFit, working: Working) -> str | None:
     excess = fit.chi2 - fit.ndf - 4 * sqrt(2 * max(fit.ndf, 1))
     misfit = sqrt(max(excess, 0.0) / float(working.counts.sum()))
     if misfit > MOST_MISFIT:
-        return f"the spectrum differs from a Poisson law with crosstalk by {misfit:.0%}"
+        return f"the spectrum differs from a Poisson law with crosstalk by {min(misfit, 1.0):.0%}"
     return None
 
 

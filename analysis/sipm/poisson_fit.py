@@ -106,12 +106,13 @@ def _covariance(
 ) -> Array:
     """Inverse Hessian, (8, 8); nan when it is not positive."""
     step = np.maximum(1e-4 * np.abs(values), 1e-5)
-    up, down = np.minimum(values + step, high), np.maximum(values - step, low)
+    step = np.where(values + step < high, step, -step)
+    here = gradient(values)
     hessian = np.empty((len(values), len(values)))
     for i in range(len(values)):
-        ahead, behind = values.copy(), values.copy()
-        ahead[i], behind[i] = up[i], down[i]
-        hessian[i] = (gradient(ahead) - gradient(behind)) / (up[i] - down[i])
+        ahead = values.copy()
+        ahead[i] += step[i]
+        hessian[i] = (gradient(ahead) - here) / step[i]
     hessian = 0.5 * (hessian + hessian.T)
     curvature = np.maximum(np.diag(hessian), 1e-12)
     near = 0.02 / np.sqrt(curvature)

@@ -84,7 +84,7 @@ def find_seeds(working: Working) -> Seeds | None:
     scale = 0.6
     while scale < max(n / 12, 1.0):
         position, height, significance = _peaks_at_scale(working, scale)
-        if len(position) >= 2:
+        if len(position) >= max(2.0, best_score):
             spacing, on_lattice = _lattice(position, height)
             score = on_lattice - 0.5 * (len(position) - on_lattice)
             if score >= best_score and score > 0:
@@ -166,9 +166,9 @@ def _true_spacing(working: Working, spacing: float, n_peaks: int) -> float:
     above = root - uniform_filter1d(root, max(round(spacing / working.width), 2))
     tried = np.array([1.0, 1 / 2, 1 / 3])
     if n_peaks >= 4:
-        tried = np.append(tried, np.geomspace(0.28, 1.6, 160))
+        tried = np.append(tried, np.geomspace(0.28, 1.6, 100))
     phase = 2j * np.pi / (spacing * tried[:, None]) * working.centers
-    strength = np.abs(np.exp(phase) @ above)
+    strength = np.abs(np.einsum("ij,j->i", np.exp(phase), above))
     same = np.abs(tried - 1) < 0.05
     strongest = int(np.argmax(strength))
     noise = 0.5 * sqrt(len(root))
