@@ -15,7 +15,9 @@ LEAST_HEIGHT = 0.02
 LEAST_CONTRAST = 0.15
 CLEAR_CONTRAST = 0.5
 LEAST_PEAKS = 3
+LEAST_RELATIVE_ERROR = 3e-3
 MAX_DRAWN = 60
+ROOT_TWO_PI = float(np.sqrt(2 * np.pi))
 
 Array = NDArray[np.float64]
 
@@ -25,7 +27,8 @@ class Spacing:
     """Common spacing of the peaks, ADC, from straight lines through their positions.
 
     by_top and by_shape are the results of the two ways of locating a peak. sigma contains the
-    scatter of the positions about the line and half the difference of the two.
+    scatter of the positions about the line, half the difference of the two, and 0.3 % for what
+    pulls neighbouring peaks alike (pile-up, filled valleys, a threshold).
     contrast: 1 minus valley over peak, mean of all peaks but the clearest one.
     site, position, width: (m,) the peaks used; width is their Gaussian sigma in ADC.
     """
@@ -48,14 +51,15 @@ def peak_spacing(working: Working, seeds: Seeds) -> Spacing | None:
     the counts within one standard deviation: a neighbour's tail pulls it. The shape is a Gaussian
     on a straight sloping background, which takes that tail away as long as the valleys show it.
     Where valleys are filled to more than half on average they do not, and the mean of the two is
-    taken. None with fewer than three main peaks.
+    taken. In bins too coarse for a top the shape stands for both. None with fewer than three main
+    peaks.
     """
     main = _main_peaks(working, seeds)
     found = []
     for number, start, contrast in main:
-        top = _top(working, start, seeds.spacing)
         shape = _shape(working, start, seeds.spacing)
-        if top is not None and shape is not None:
+        if shape is not None:
+            top = _top(working, start, seeds.spacing) or shape[:2]
             found.append((number, *top, *shape, contrast))
     if len(found) < LEAST_PEAKS:
         return None
@@ -64,7 +68,9 @@ def peak_spacing(working: Working, seeds: Seeds) -> Spacing | None:
     by_shape, shape_sigma = _line(k, shape_at, shape_error)
     contrast = float(np.sort(contrasts)[:-1].mean())
     value = by_shape if contrast > CLEAR_CONTRAST else 0.5 * (by_top + by_shape)
-    sigma = hypot(max(top_sigma, shape_sigma), 0.5 * (by_top - by_shape))
+    sigma = hypot(
+        max(top_sigma, shape_sigma), 0.5 * (by_top - by_shape), LEAST_RELATIVE_ERROR * value
+    )
     return Spacing(value, sigma, by_top, by_shape, contrast, k, shape_at, width)
 
 
@@ -106,7 +112,7 @@ def _top(working: Working, start: float, spacing: float) -> tuple[float, float] 
     for _ in range(5):
         use = np.abs(working.centers - center) <= max(half, 2.1 * working.width)
         x, y = (working.centers[use] - center) / half, working.counts[use]
-        if len(x) < 5 or y.sum() < 12:
+        if len(x) < 4 or y.sum() < 12:
             return None
         a, covariance = _parabola(x, y)
         if a[2] >= -0.05:
@@ -141,24 +147,30 @@ def _parabola(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _shape(working: Working, start: float, spacing: float) -> tuple[float, float, float] | None:
-    """Position, its statistical error, and width from a Gaussian on a sloping background."""
-    use = np.abs(working.centers - start) <= max(0.3 * spacing, 3.1 * working.width)
-    x, y = (working.centers[use] - start) / spacing, working.counts[use]
-    if len(x) < 7:
+    """Position, its statistical error, and width from a Gaussian on a sloping background.
+
+    The Gaussian is averaged over the bins, so bins may be as wide as the peak.
+    """
+    half = max(0.3 * spacing, min(3.6 * working.width, 0.55 * spacing))
+    use = np.abs(working.centers - start) <= half
+    if np.count_nonzero(use) < 6:
         return None
+    low_edge = (working.edges[:-1][use] - start) / spacing
+    high_edge = (working.edges[1:][use] - start) / spacing
+    x, y = 0.5 * (low_edge + high_edge), working.counts[use]
     error = np.sqrt(np.maximum(gaussian_filter1d(y, 1.0), 1.0))
     low, high = float(y.min()), float(y.max())
 
     def residual(p: Array) -> Array:
-        bell = p[0] * np.exp(-0.5 * ((x - p[1]) / p[2]) ** 2)
+        inside = ndtr((high_edge - p[1]) / p[2]) - ndtr((low_edge - p[1]) / p[2])
+        bell = p[0] * inside * p[2] * ROOT_TWO_PI / (high_edge - low_edge)
         return np.asarray((bell + p[3] + p[4] * x - y) / error, dtype=np.float64)
 
-    try:
-        fit = least_squares(residual, [high - low, 0.0, 0.15, low, 0.0], max_nfev=60, method="lm")
-    except ValueError:
-        return None
+    fit = least_squares(residual, [high - low, 0.0, 0.13, low, 0.0], max_nfev=60, method="lm")
     amplitude, shift, width = fit.x[:3]
-    if amplitude <= 0 or abs(shift) > 0.3 or not 0.02 < abs(width) < 0.6:
+    if not np.all(np.isfinite(fit.x)) or amplitude <= 0 or abs(shift) > 0.3:
+        return None
+    if not 0.02 < abs(width) < 0.6:
         return None
     covariance = np.linalg.pinv(fit.jac.T @ fit.jac)
     return (

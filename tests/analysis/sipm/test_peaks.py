@@ -199,6 +199,13 @@ def triggered_spectrum(width: float) -> Spectrum:
     return Spectrum.from_charges(np.rint(charges))
 
 
+@pytest.mark.parametrize("factor", [2, 3, 5])
+def test_coarse_bins_of_a_triggered_spectrum_give_the_same_gain(factor: int) -> None:
+    fit = fit_peaks(triggered_spectrum(3.0).rebinned(factor))
+    assert fit.kind == "amplitude"
+    assert abs((fit.gain.value or 0) - 30.0) < 3 * (fit.gain.sigma or 0)
+
+
 @pytest.mark.parametrize("width", [3.0, 5.0])
 def test_a_triggered_spectrum_gives_the_gain_and_claims_no_pedestal(width: float) -> None:
     fit = fit_peaks(triggered_spectrum(width))
