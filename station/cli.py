@@ -156,6 +156,7 @@ def _run_headless(
     from station.twin.process import TwinError
 
     console = err if as_json else out
+    unverified: list[str] = []
     with ExitStack() as stack:
         screen = stack.enter_context(TerminalShift(console))
         listener: Listener = screen
@@ -176,10 +177,10 @@ def _run_headless(
             _fail(str(error), Exit.WRONG_INPUT)
         except (StoreError, InstrumentError) as error:
             _fail(str(error), Exit.STOPPED)
-        stack.callback(_close, session, console)
+        stack.callback(_close, session, console, unverified)
         for story in session.recovery:
             console.print(f"[yellow]recovered:[/] {story}")
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING_SIGNALS:
             signal.signal(number, lambda *_: session.line.abort("stopped from the terminal"))
         try:
             done = session.run_shift(boards=boards, answer=default_answers(console), label=label)
@@ -201,12 +202,21 @@ def _run_headless(
                 indent=2,
             )
         )
+    if unverified:
+        raise typer.Exit(Exit.STOPPED)
     if any(module.verdict != "pass" for module in done):
         raise typer.Exit(Exit.NOT_ALL_GOOD)
 
 
-def _close(session: "Session", console: Console) -> None:
-    for problem in session.close():
+# A terminal that is closed hangs up (SIGHUP, where there is one).
+_ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def _close(session: "Session", console: Console, unverified: list[str]) -> None:
+    unverified += session.close()
+    for problem in unverified:
         console.print(f"[bold red]NOT VERIFIED SAFE:[/] {problem}")
 
 

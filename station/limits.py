@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from station.events import Reading, Verdict
 
@@ -18,12 +18,12 @@ class Limit(BaseModel):
     largest error with which a value counts as measured at all.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     unit: str
     low: float | None = None
     high: float | None = None
-    guard_sigmas: float = 2.0
+    guard_sigmas: float = Field(default=2.0, ge=0)
     max_sigma: float | None = None
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from station.settings import load_toml
 class Recipe(BaseModel):
     """What every recipe has; its SHA-256 is its identity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     version: str
 
@@ -43,7 +43,7 @@ class PlaceTiles(Recipe):
 class ModuleRule(BaseModel):
     """How channel verdicts make the verdict of the module."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     max_failed_channels: int = Field(ge=0)
     max_unknown_channels: int = Field(ge=0)
@@ -81,7 +81,7 @@ class LedTest(Recipe):
 class Recipes(BaseModel):
     """All recipes of a line, one table each."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     inspect_tile: InspectTile
     wrap_tiles: WrapTiles

@@ -228,7 +228,7 @@ class Shift:
         self, part: db.Part, tile_format: TileFormat, position: TilePosition
     ) -> tuple[str, Sequence[str]]:
         known = self._last_run(part.id, "inspect_tile")
-        if known is not None:
+        if known is not None and known.verdict != "unknown":
             return known.verdict, known.reasons
         recipe = self._recipes.inspect_tile
         ended = self._run(

@@ -2,16 +2,21 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlmodel import select
 from typer.testing import CliRunner
 
+import db
 from analysis.sipm.simulate import SiPMTruth, gain, simulate_charges
 from db import open_store
 from station.cli import app
-from station.session import DATABASE
+from station.session import DATABASE, Session
 from station.twin.server import Twin
 
 runner = CliRunner()
@@ -180,3 +185,45 @@ def test_a_malformed_profile_is_refused_naming_line_and_field(tmp_path: Path, tw
     number = text.splitlines().index("max_voltage_v = 450.0") + 1
     assert f"line.toml:{number}" in result.output.replace("\n", "")
     assert "max_voltage_v" in result.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_station_that_is_told_to_go_ends_its_run_and_leaves_the_line_safe(
+    tmp_path: Path, twin: Twin, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "station.cli", "run", "--headless"]
+    command += ["--line", str(tmp_path / "twin" / "line.toml"), "--data", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as station:
+        assert station.stdout is not None
+        for line in station.stdout:
+            if "inspecting" in line:
+                station.send_signal(number)
+                break
+        said, _ = station.communicate(timeout=60)
+    assert station.returncode == 1, said
+    with (
+        open_store(tmp_path / "data" / DATABASE, tmp_path / "data" / "attachments") as store,
+        store.session() as session,
+    ):
+        runs = session.exec(select(db.Run)).all()
+        ends = session.exec(select(db.RunEnd)).all()
+    assert len(runs) == len(ends)
+    assert {end.ending for end in ends} <= {"done", "aborted"}
+    assert not twin.bias.output_is_on()
+
+
+def test_a_shift_whose_safe_state_was_not_verified_is_no_success(
+    tmp_path: Path, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "run_shift", lambda session, **given: [])
+    close = Session.close
+    monkeypatch.setattr(Session, "close", lambda session: (*close(session), "bias: no answer"))
+    result = runner.invoke(
+        app,
+        [
+            *("run", "--headless", "--line", str(tmp_path / "twin" / "line.toml")),
+            *("--data", str(tmp_path / "data")),
+        ],
+    )
+    assert result.exit_code == 1
+    assert "NOT VERIFIED SAFE" in result.output

@@ -84,3 +84,11 @@ def test_a_value_beyond_one_limit_fails_although_it_is_in_the_guard_band_of_the_
     verdict, (reason,) = judge(reading(1.2, 1.0), narrow)
     assert verdict == "fail"
     assert "beyond the upper limit 1" in reason
+
+
+@pytest.mark.parametrize(
+    "given_limit", [{"low": math.nan}, {"high": math.inf}, {"low": 1.0, "guard_sigmas": -1.0}]
+)
+def test_a_limit_that_would_let_everything_pass_is_refused(given_limit: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Limit(unit="V", **given_limit)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import db
 from db import StoreError
 from drivers.errors import NotHomed, WrongInstrument
 from station.catalogue import format_label, parse_label
-from station.events import Ask, Message, ModuleDone, RunStarted
+from station.events import Ask, Message, ModuleDone, RunEnded, RunStarted
 from station.session import Session, SessionError, open_session, sole_owner
 from station.shift import Shift, ShiftStoppedError
 from station.twin.process import TWIN_FILE, running_in, start_or_adopt
@@ -333,3 +333,26 @@ def test_a_module_that_was_not_taken_out_is_not_built_twice(
 
 def done_with(label: str) -> ModuleDone:
     return ModuleDone(label, "pass", (), "", "")
+
+
+def test_a_tile_that_could_not_be_judged_is_looked_at_again(
+    session: Session, twin: Twin, told: list[Message], listeners: list[Callable[[Message], None]]
+) -> None:
+    def answer(ask: Ask) -> str:
+        return "Stop" if ask.task and ask.task.startswith("replace") else ask.default
+
+    def stop_soon(message: Message) -> None:
+        if isinstance(message, RunEnded):
+            session.line.abort("far enough")
+
+    twin.world.lamp = 0.01
+    with pytest.raises(ShiftStoppedError, match="stopped by the operator"):
+        session.run_shift(boards=1, answer=answer)
+    (first,) = [m for m in told if isinstance(m, RunEnded)]
+    assert (first.ending, first.verdict) == ("done", "unknown")
+    twin.world.lamp = 1.0
+    told.clear()
+    listeners.append(stop_soon)
+    with pytest.raises(ShiftStoppedError, match="far enough"):
+        session.run_shift(boards=1, answer=answer)
+    assert next(m for m in told if isinstance(m, RunEnded)).label == first.label
