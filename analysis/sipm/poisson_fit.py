@@ -82,6 +82,9 @@ def fit_poisson(counts: Array, edges: Array, start: Array, *, max_calls: int = 6
     minuit.strategy = 0
     minuit.tol = 0.5
     minuit.migrad(ncall=max_calls, iterate=1)
+    if not minuit.valid:
+        minuit.strategy = 1
+        minuit.migrad(ncall=max_calls, iterate=2)
     values = np.array(minuit.values)
     probability = bin_probabilities(edges, values, n_peaks)
     expected = float(counts.sum()) * probability / probability.sum()
