@@ -116,7 +116,8 @@ def _tester(profile: Profile) -> tuple[Identity, str]:
 def _gantry(profile: Profile) -> tuple[Identity, str]:
     gantry = GrblGantry.open(profile.gantry.port)
     try:
-        return gantry.identity, gantry.state()
+        homed = "homed" if gantry.is_homed() else "not homed yet"
+        return gantry.identity, f"{gantry.state()}, {homed}"
     finally:
         gantry.close()
 
