@@ -17,6 +17,8 @@ from analysis.sipm.poisson_model import (
 )
 
 MAX_PEAKS = 90
+MOST_NEGATIVE = 0.05
+LEAST_CURVATURE = 1e-3
 
 Array = NDArray[np.float64]
 
@@ -107,7 +109,7 @@ def fit_poisson(counts: Array, edges: Array, start: Array, *, max_calls: int = 6
 def _covariance(
     gradient: Callable[[Array], Array], values: Array, low: Array, high: Array
 ) -> Array:
-    """Inverse Hessian, (8, 8); nan when it is not positive."""
+    """Inverse Hessian, (8, 8); flat directions get a large variance, a saddle gives nan."""
     step = np.maximum(1e-4 * np.abs(values), 1e-5)
     step = np.where(values + step < high, step, -step)
     here = gradient(values)
@@ -121,12 +123,12 @@ def _covariance(
     near = 0.02 / np.sqrt(curvature)
     free = np.flatnonzero((values > low + near) & (values < high - near))
     covariance = np.diag(1.0 / curvature)
-    inner = hessian[np.ix_(free, free)]
-    try:
-        np.linalg.cholesky(inner)
-    except np.linalg.LinAlgError:
+    scale = 1.0 / np.sqrt(curvature[free])
+    size, direction = np.linalg.eigh(hessian[np.ix_(free, free)] * np.outer(scale, scale))
+    if size.size and size[0] < -MOST_NEGATIVE:
         return np.full_like(hessian, np.nan)
-    covariance[np.ix_(free, free)] = np.linalg.inv(inner)
+    inverse = (direction / np.maximum(size, LEAST_CURVATURE)) @ direction.T
+    covariance[np.ix_(free, free)] = inverse * np.outer(scale, scale)
     return covariance
 
 
