@@ -237,16 +237,16 @@ class Keithley2450:
         """From any state to 0 V with the output off; returns the reading that proves it.
 
         Starts from what the instrument says, not from what was set through this driver. Lost and
-        broken replies are tried again. When the instrument refuses a step or sources a current,
-        the output is switched off at once.
+        broken replies are tried again. When a step fails all the same, or the instrument sources a
+        current, the output is switched off at once.
 
         Raises:
             InstrumentError: it is not certain that the output is off.
         """
         self._check_rate(rate_v_per_s)
         self._descents += 1
-        if _insist(self.output_is_on):
-            with contextlib.suppress(InstrumentRefused):
+        with contextlib.suppress(InstrumentError):
+            if _insist(self.output_is_on):
                 self._walk_down(rate_v_per_s)
         self.switch_off()
         with contextlib.suppress(InstrumentRefused):

@@ -351,6 +351,20 @@ def test_ramping_down_gets_through_a_bad_line(live, simulator, free, kind):
     assert not simulator.output_is_on()
 
 
+@pytest.mark.parametrize("lost", ["output_is_on", "_walk_down"])
+def test_the_output_goes_off_although_its_state_or_a_step_is_lost(
+    live, simulator, free, monkeypatch, lost
+):
+    live.ramp_to(20, rate_v_per_s=100, checkpoint=free)
+
+    def silent(*_):
+        raise InstrumentTimeout("no answer", port=live.port)
+
+    monkeypatch.setattr(live, lost, silent)
+    assert not live.ramp_down(rate_v_per_s=100).output_on
+    assert not simulator.output_is_on()
+
+
 def test_an_output_that_does_not_go_off_is_reported():
     stuck = [(b":OUTP OFF\n", b""), (b":SYST:ERR?\n", b'0,"No error;0;0 0"\n')]
     opening = [
