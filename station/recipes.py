@@ -36,6 +36,7 @@ class WrapTiles(Recipe):
 class PlaceTiles(Recipe):
     fiducial_diameter_mm: PositiveFloat
     max_fiducial_residual_mm: PositiveFloat
+    look_attempts: PositiveInt = 2
     pick_attempts: PositiveInt = 2
     limits: dict[str, Limit]
 

@@ -23,7 +23,7 @@ def breakdown_from_iv(
 ) -> Estimate:
     """Breakdown voltage vbd_iv (V): where the relative derivative d ln I / dV is largest.
 
-    The definition is the one of N. Dinu et al., arXiv:1605.01692 (and V. Chmill et al.,
+    The definition is the one of V. Chmill et al., arXiv:1605.01692 (see A. Nagai et al.,
     arXiv:1810.02275, for how it compares with others); it lies above the breakdown voltage of the
     gain, typically by half a volt.
 

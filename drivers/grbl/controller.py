@@ -358,8 +358,10 @@ class GrblController:
             exchange.drain(QUIET_S)
         status = self._first_status()
         ends_at_s = self.clock.now_s() + SETTLING_S
-        while status.mode in MOVING and self.clock.now_s() < ends_at_s:
+        late = False
+        while status.mode in MOVING and not late:
             self.clock.sleep(protocol.STATUS_POLL_S)
+            late = self.clock.now_s() > ends_at_s
             with self._transaction(self._deadline_s) as exchange:
                 status = self._ask_status(exchange)
         if status.mode in HELD:

@@ -262,6 +262,8 @@ class GrblGantry:
             if stops != self._stops:
                 self.controller.send_realtime(protocol.JOG_CANCEL)
                 raise self._stopped("a move")
+            # Looked at before the status: a move that is late has had the whole time to arrive.
+            late = clock.now_s() > ends_at_s
             status = self.controller.status()
             if status.mode == "Idle":
                 break
@@ -273,7 +275,7 @@ class GrblGantry:
                     port=self.controller.port,
                     advice="Release the hold or close the door, then move again.",
                 )
-            if clock.now_s() > ends_at_s:
+            if late:
                 self.controller.send_realtime(protocol.JOG_CANCEL)
                 raise MotionStopped(
                     "a move takes much longer than it should and was stopped",

@@ -252,9 +252,11 @@ class Keithley2450:
         with contextlib.suppress(InstrumentRefused):
             _insist(lambda: self._set(0.0))
         ends_at_s = self._clock.now_s() + DISCHARGE_S
+        late = False
         reading = _insist(self.read)
-        while abs(reading.voltage_v) > DISCHARGED_V and self._clock.now_s() < ends_at_s:
+        while abs(reading.voltage_v) > DISCHARGED_V and not late:
             self._clock.sleep(STEP_S)
+            late = self._clock.now_s() > ends_at_s
             reading = _insist(self.read)
         if reading.output_on or abs(reading.voltage_v) > DISCHARGED_V:
             raise RampInterrupted(

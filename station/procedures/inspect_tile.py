@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from station.catalogue import TileFormat
 from station.events import Finding, Picture, Procedure, Progress, Reading
 from station.limits import Limit
-from station.line import Line, Look
+from station.line import Line
+from station.procedures.seen import find_tile
 from station.recipes import InspectTile
-from vision.tile import Length, TileMeasurement, measure_tile
-from vision.usable import picture_usable
+from vision.tile import Length
 
 METHOD = "edge-profile fit"
 
@@ -50,7 +50,14 @@ def inspect_tile(line: Line, tile: TileInSlot, recipe: InspectTile) -> Procedure
     (mm, rad). What can't be measured after `recipe.attempts` pictures is unknown with its reason.
     """
     yield Progress(0, 2, f"looking at slot {tile.slot}")
-    look, seen = look_at_tile(line, tile, recipe.attempts)
+    look, seen = find_tile(
+        line,
+        line.tray_slot(tile.slot),
+        plane_z_mm=line.profile.tray.surface_z_mm + tile.tile_format.thickness_mm,
+        corners_mm=tile.tile_format.corners_mm(),
+        dimple_diameter_mm=tile.tile_format.dimple.diameter_mm,
+        attempts=recipe.attempts,
+    )
     yield Picture("bare tile in tray", look.image, line.camera_model.mm_per_px, look.pose())
     yield Progress(1, 2, f"measuring the tile in slot {tile.slot}")
     yield _length("inner_width", seen.inner_width, seen.reasons)
@@ -78,26 +85,6 @@ def inspect_tile(line: Line, tile: TileInSlot, recipe: InspectTile) -> Procedure
             "fail",
         )
     yield Progress(2, 2, f"slot {tile.slot} done")
-
-
-def look_at_tile(line: Line, tile: TileInSlot, attempts: int) -> tuple[Look, TileMeasurement]:
-    """Picture and measurement of the bare tile in a slot; the last of `attempts` if none is good.
-
-    The tile's upper face is in focus.
-    """
-    x_mm, y_mm = line.tray_slot(tile.slot)
-    plane = line.profile.tray.surface_z_mm + tile.tile_format.thickness_mm
-    for _ in range(attempts):
-        look = line.look_at(x_mm, y_mm, plane_z_mm=plane)
-        seen = measure_tile(
-            look.image,
-            line.camera_model,
-            tile.tile_format.corners_mm(),
-            dimple_diameter_mm=tile.tile_format.dimple.diameter_mm,
-        )
-        if seen.found and picture_usable(look.image).ok:
-            break
-    return look, seen
 
 
 def _length(quantity: str, length: Length | None, reasons: tuple[str, ...]) -> Reading:

@@ -22,7 +22,7 @@ from station.events import (
 )
 from station.line import Line, Look
 from station.procedures.board_pose import BoardPose, fit_pose
-from station.procedures.seen import SeenPoint, SeenTile, seen_point, seen_tile
+from station.procedures.seen import SeenPoint, SeenTile, find_tile, seen_point, seen_tile
 from station.recipes import PlaceTiles
 from vision.points import find_fiducial, find_sipm
 from vision.presence import tile_present
@@ -209,11 +209,13 @@ def _pick(
     line: Line, task: PlaceTask, recipe: PlaceTiles
 ) -> Generator[Event, str | UUID | None, _Grip]:
     top = line.profile.tray.surface_z_mm + task.thickness_mm
-    slot_at = line.tray_slot(task.slot)
     for attempt in range(1, recipe.pick_attempts + 1):
-        look = line.look_at(*slot_at, plane_z_mm=top)
-        measured = measure_tile(
-            look.image, line.camera_model, task.tile_format.wrapped_corners_mm()
+        look, measured = find_tile(
+            line,
+            line.tray_slot(task.slot),
+            plane_z_mm=top,
+            corners_mm=task.tile_format.wrapped_corners_mm(),
+            attempts=recipe.look_attempts,
         )
         tile = seen_tile(look, measured)
         if tile is None:

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-from station.line import Look
+import numpy as np
+from numpy.typing import NDArray
+
+from station.line import Line, Look
 from vision.points import PointMeasurement
-from vision.tile import TileMeasurement
+from vision.tile import TileMeasurement, measure_tile
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,34 @@ class SeenTile:
     sigma_mm: float
     rotation_rad: float
     rotation_sigma_rad: float
+
+
+def find_tile(
+    line: Line,
+    near_mm: tuple[float, float],
+    *,
+    plane_z_mm: float,
+    corners_mm: NDArray[np.float64],
+    attempts: int,
+    dimple_diameter_mm: float | None = None,
+) -> tuple[Look, TileMeasurement]:
+    """Look for a tile near a place (gantry frame) and measure it; at most `attempts` pictures.
+
+    When a picture shows a tile that it can't measure whole, the next one is centred on it.
+    Returns the last picture and what was measured in it.
+    """
+    x_mm, y_mm = near_mm
+    for _ in range(attempts):
+        look = line.look_at(x_mm, y_mm, plane_z_mm=plane_z_mm)
+        measured = measure_tile(
+            look.image, line.camera_model, corners_mm, dimple_diameter_mm=dimple_diameter_mm
+        )
+        if measured.found:
+            break
+        if measured.seen_near_mm is not None:
+            x_mm = look.x_mm + float(measured.seen_near_mm[0])
+            y_mm = look.y_mm + float(measured.seen_near_mm[1])
+    return look, measured
 
 
 def seen_point(look: Look, point: PointMeasurement) -> SeenPoint | None:

@@ -172,6 +172,12 @@ class World:
                 )
             self._tray = {}
 
+    def push(self, slot: int, *, dx_mm: float, dy_mm: float) -> None:
+        """Fault: a tile lies beside its place in the slot."""
+        with self._lock:
+            there = self._tray[slot]
+            self._tray[slot] = replace(there, x_mm=there.x_mm + dx_mm, y_mm=there.y_mm + dy_mm)
+
     def take_away(self, slot: int) -> None:
         """Fault: somebody takes a tile out of the tray and tells nobody."""
         with self._lock:
