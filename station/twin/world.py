@@ -6,7 +6,7 @@ Every method may be called from any simulator's thread.
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,22 +27,8 @@ from station.twin.truth import (
     make_board,
     make_tray,
 )
-from vision.camera import CameraModel
-from vision.render import (
-    Background,
-    BareTileItem,
-    BoardItem,
-    FiducialItem,
-    Item,
-    Light,
-    Pose,
-    Scene,
-    SiPMItem,
-    WrappedTileItem,
-    corners_tuple,
-    expose,
-    render_clean,
-)
+from station.twin.view import Place, TileSomewhere, View, to_gantry
+from vision.render import Scene, expose, render_clean
 
 BACKLASH_MM = (0.04, 0.03, 0.01)
 SLOT_CLEARANCE_MM = 0.3
@@ -53,19 +39,6 @@ CONTACT_MM = (-0.5, 0.4)
 LIGHT_WITHOUT_TILE = 0.25
 AMBIENT_C = 23.0
 LEAK_A_PER_V = 2.0e-10
-PSF_SIGMA_PX = 0.9
-
-
-@dataclass(frozen=True)
-class TileSomewhere:
-    """A tile with the true place of its frame in the gantry frame and the height of its top."""
-
-    tile: TileTruth
-    wrapped: bool
-    x_mm: float
-    y_mm: float
-    rotation_rad: float
-    top_z_mm: float
 
 
 class World:
@@ -103,7 +76,13 @@ class World:
         self._spares = 0
         self._retired: list[TileTruth] = []
         self._head = [0.0, 0.0, 0.0]
-        self._clean: tuple[Any, NDArray[np.float32]] | None = None
+        self._view = View(
+            profile,
+            self._shape,
+            catalogue.tile_formats[self._shape.positions[0].format_code].dimple.diameter_mm,
+            seed,
+        )
+        self._clean: tuple[Scene, NDArray[np.float32]] | None = None
         self._led_run: dict[str, Any] = {}
         self.lid_closed = True
         self.extra_heat_k = 0.0
@@ -160,7 +139,7 @@ class World:
             place = self._board_place(self._board)
             for slot, there in self._tray.items():
                 position = self._shape.positions[slot]
-                x, y = _to_gantry(place, position.x_mm, position.y_mm)
+                x, y = to_gantry(place, position.x_mm, position.y_mm)
                 self._placed.append(
                     replace(
                         there,
@@ -243,7 +222,7 @@ class World:
         x, y, z = self._head
         for tiles in (self._tray, dict(enumerate(self._placed))):
             for key, there in tiles.items():
-                if CONTACT_MM[0] <= z - there.top_z_mm <= CONTACT_MM[1] and _covers(there, x, y):
+                if CONTACT_MM[0] <= z - there.top_z_mm <= CONTACT_MM[1] and there.covers(x, y):
                     slip = self._handling.normal(0, SLIP_SD_MM, 2)
                     self._held = (
                         there,
@@ -312,86 +291,18 @@ class World:
     def frame(self) -> NDArray[np.uint8]:
         """What the camera sees now: uint8 (h, w)."""
         with self._lock:
-            scene, camera = self._scene()
-            key = (scene, camera)
-            if self._clean is None or self._clean[0] != key:
-                self._clean = (key, render_clean(scene, camera))
+            board = (self._board, self._board_place(self._board)) if self._board else None
+            scene = self._view.scene(
+                self.head_mm(),
+                (*self._tray.values(), *self._placed),
+                board,
+                lamp=self.lamp,
+            )
+            if self._clean is None or self._clean[0] != scene:
+                self._clean = (scene, render_clean(scene, self._view.camera()))
             return expose(self._clean[1], self._noise, sensor=scene.sensor)
 
-    def _scene(self) -> tuple[Scene, CameraModel]:
-        camera = self._profile.camera
-        axis = (self._head[0] + camera.offset_x_mm, self._head[1] + camera.offset_y_mm)
-        z = self._head[2]
-        model = CameraModel(
-            width_px=camera.width_px,
-            height_px=camera.height_px,
-            mm_per_px=camera.mm_per_px,
-            rotation_rad=camera.rotation_rad,
-            k1=camera.k1_per_mm2,
-        )
-        reach = 0.6 * math.hypot(camera.width_px, camera.height_px) * camera.mm_per_px + 45
-        wd = camera.working_distance_mm
-        items: list[Item] = []
-        board, place = self._board, self._profile.board
-        on_board = (
-            board is not None
-            and abs(axis[0] - place.origin_x_mm) < 400
-            and abs(axis[1] - place.origin_y_mm) < 500
-            and axis[0] > self._tray_end_mm()
-        )
-        if on_board and board is not None:
-            items += self._board_items(board, axis, wd / max(z - place.surface_z_mm, 1.0), reach)
-        for there in (*self._tray.values(), *self._placed):
-            if math.hypot(there.x_mm - axis[0], there.y_mm - axis[1]) < reach:
-                items.append(_tile_item(there, axis, wd / max(z - there.top_z_mm, 1.0)))
-        scene = Scene(
-            background=Background(
-                kind="plate" if on_board else "tray",
-                origin_mm=(-axis[0], -axis[1]),
-                seed=self._seed,
-            ),
-            items=tuple(items),
-            light=replace(_LIGHT, level=self.lamp),
-            psf_sigma_px=PSF_SIGMA_PX,
-        )
-        return scene, model
-
-    def _tray_end_mm(self) -> float:
-        tray = self._profile.tray
-        return tray.origin_x_mm + (tray.columns - 0.5) * tray.pitch_mm
-
-    def _board_items(
-        self, board: BoardTruth, axis: tuple[float, float], scale: float, reach: float
-    ) -> list[Item]:
-        place = self._board_place(board)
-        items: list[Item] = [
-            BoardItem(
-                tuple((float(x) * scale, float(y) * scale) for x, y in self._shape.outline_mm),
-                Pose((place[0] - axis[0]) * scale, (place[1] - axis[1]) * scale, place[2]),
-                seed=self._seed,
-            )
-        ]
-        size = math.sqrt(self._shape.sipm_area_mm2)
-        for fiducial in self._shape.fiducials:
-            x, y = _to_gantry(place, fiducial.x_mm, fiducial.y_mm)
-            if math.hypot(x - axis[0], y - axis[1]) < reach:
-                items.append(
-                    FiducialItem(
-                        fiducial.diameter_mm * scale, (x - axis[0]) * scale, (y - axis[1]) * scale
-                    )
-                )
-        for channel in board.channels:
-            x, y = _to_gantry(place, *channel.sipm_mm)
-            if math.hypot(x - axis[0], y - axis[1]) < reach:
-                items.append(
-                    SiPMItem(
-                        size * scale,
-                        Pose((x - axis[0]) * scale, (y - axis[1]) * scale, place[2]),
-                    )
-                )
-        return items
-
-    def _board_place(self, board: BoardTruth) -> tuple[float, float, float]:
+    def _board_place(self, board: BoardTruth) -> Place:
         place = self._profile.board
         return (
             place.origin_x_mm + board.offset_mm[0],
@@ -454,8 +365,8 @@ class World:
 
     def _photons(self, channel: ChannelTruth) -> float:
         assert self._board is not None
-        x, y = _to_gantry(self._board_place(self._board), *channel.sipm_mm)
-        covered = any(_covers(there, x, y) for there in self._placed)
+        x, y = to_gantry(self._board_place(self._board), *channel.sipm_mm)
+        covered = any(there.covers(x, y) for there in self._placed)
         return channel.mean_photons * (1.0 if covered else LIGHT_WITHOUT_TILE)
 
     # -- truth, for tests --------------------------------------------------------------------
@@ -481,8 +392,8 @@ class World:
         place = self._board_place(self._board)
         offsets: dict[str, Mapping[str, float]] = {}
         for there in self._placed:
-            dimple = _to_gantry((there.x_mm, there.y_mm, there.rotation_rad), *there.tile.dimple_mm)
-            sipms = [_to_gantry(place, *c.sipm_mm) for c in self._board.channels]
+            dimple = to_gantry((there.x_mm, there.y_mm, there.rotation_rad), *there.tile.dimple_mm)
+            sipms = [to_gantry(place, *c.sipm_mm) for c in self._board.channels]
             nearest = min(sipms, key=lambda s: math.dist(s, dimple))
             dx, dy = dimple[0] - nearest[0], dimple[1] - nearest[1]
             c, s = math.cos(place[2]), math.sin(place[2])
@@ -495,37 +406,3 @@ class World:
     @property
     def shape(self) -> BoardShape:
         return self._shape
-
-
-def _to_gantry(place: tuple[float, float, float], x: float, y: float) -> tuple[float, float]:
-    c, s = math.cos(place[2]), math.sin(place[2])
-    return place[0] + c * x - s * y, place[1] + s * x + c * y
-
-
-def _covers(there: TileSomewhere, x: float, y: float) -> bool:
-    """Whether the point lies well inside the tile."""
-    c, s = math.cos(-there.rotation_rad), math.sin(-there.rotation_rad)
-    dx, dy = x - there.x_mm, y - there.y_mm
-    u, v = c * dx - s * dy, s * dx + c * dy
-    half_width = min(there.tile.inner_width_mm, there.tile.outer_width_mm) / 2
-    return abs(u) < half_width and abs(v) < there.tile.height_mm / 2
-
-
-def _tile_item(there: TileSomewhere, axis: tuple[float, float], scale: float) -> Item:
-    pose = Pose((there.x_mm - axis[0]) * scale, (there.y_mm - axis[1]) * scale, there.rotation_rad)
-    tile = there.tile
-    if there.wrapped:
-        return WrappedTileItem(
-            corners_tuple(tile.wrapped_corners_mm() * scale), pose, seed=tile.seed
-        )
-    return BareTileItem(
-        corners_tuple(tile.corners_mm() * scale),
-        pose,
-        dimple_mm=(tile.dimple_mm[0] * scale, tile.dimple_mm[1] * scale),
-        dimple_diameter_mm=6.2 * scale,
-        chips=tile.chips,
-        seed=tile.seed,
-    )
-
-
-_LIGHT = Light()
