@@ -360,6 +360,10 @@ def report(
     label: Annotated[str, typer.Argument(help="Label of the tile module.")],
     data: DataOption = DEFAULT_DATA,
     to: Annotated[Path | None, typer.Option("--to", help="Folder; default: DATA/reports.")] = None,
+    catalogue_files: Annotated[
+        list[Path] | None,
+        typer.Option("--catalogue", help="The site's own catalogue entries; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the QC report of a module from the records, as HTML page and PDF.
@@ -370,16 +374,17 @@ def report(
     from station.catalogue import LabelError, load_catalogue, parse_label
     from station.report import ReportError, collect, write_report
     from station.session import DATABASE
+    from station.settings import SettingsError
 
     if not (data / DATABASE).exists():
         _fail(f"there are no records in {data}", Exit.WRONG_INPUT)
     try:
         text = parse_label(label).text
         with open_store(data / DATABASE, data / "attachments") as store:
-            catalogue = load_catalogue()
+            catalogue = load_catalogue(*(catalogue_files or ()))
             content = collect(store, catalogue, text)
             files = write_report(store, catalogue, text, to or data / "reports")
-    except (LabelError, ReportError) as error:
+    except (LabelError, ReportError, SettingsError) as error:
         _fail(str(error), Exit.WRONG_INPUT)
     except StoreError as error:
         _fail(str(error), Exit.STOPPED)

@@ -104,8 +104,15 @@ class TwinSection(_Section):
     """Where the twin's pair of hands (loading, wrapping, scanning) listens."""
 
 
+class FilesSection(_Section):
+    """The site's own files, relative to the profile: recipes, and catalogue entries."""
+
+    recipes: str | None = None
+    catalogue: tuple[str, ...] = ()
+
+
 class Profile(_Section):
-    """A site profile file; every section is required but `twin`."""
+    """A site profile file; every section is required but `files` and `twin`."""
 
     site: SiteSection
     station: StationSection
@@ -117,4 +124,5 @@ class Profile(_Section):
     tray: TraySection
     board: BoardSection
     safety: SafetySection
+    files: FilesSection = FilesSection()
     twin: TwinSection | None = None

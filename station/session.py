@@ -211,8 +211,6 @@ def open_session(
     listener: Listener = lambda message: None,
     shape: str = "D8F",
     speed: float = 20.0,
-    recipes_file: Path | None = None,
-    catalogue_files: tuple[Path, ...] = (),
 ) -> Session:
     """Open the line of `line_file`, or a twin of our own, and recover from what was left.
 
@@ -238,7 +236,8 @@ def open_session(
                 first_serial=lambda: _next_serial(data),
             )
             stack.callback(twin.end)
-            profile = load_toml(twin.line_file, Profile)
+            line_file = twin.line_file
+            profile = load_toml(line_file, Profile)
         else:
             profile = load_toml(line_file, Profile)
             stack.enter_context(sole_owner(line_file))
@@ -252,8 +251,10 @@ def open_session(
         operator_name = operator or getpass.getuser()
         crew = _crew(store, profile, operator_name)
         recovery = close_broken_runs(store, crew, bias_story)
-        recipes = load_recipes(recipes_file)
-        catalogue = load_catalogue(*catalogue_files)
+        beside = line_file.parent
+        own_recipes = profile.files.recipes
+        recipes = load_recipes(None if own_recipes is None else beside / own_recipes)
+        catalogue = load_catalogue(*(beside / name for name in profile.files.catalogue))
         line = _line_on(profile, bias, clock, stack)
         problems = line.make_safe()
         if problems:

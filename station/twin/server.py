@@ -155,7 +155,9 @@ class _Bench:
 def to_toml(profile: Profile) -> str:
     """A profile as the TOML file that `station.settings.load_toml` reads back."""
     lines = ["# Written by the twin: the line that its simulators make."]
-    for section, content in profile.model_dump(mode="json", exclude_none=True).items():
+    for section, content in profile.model_dump(
+        mode="json", exclude_none=True, exclude={"files"}
+    ).items():
         lines += ["", f"[{section}]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in content.items()]
     return "\n".join(lines) + "\n"

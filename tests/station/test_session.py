@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -364,3 +365,20 @@ def test_a_tile_that_could_not_be_judged_is_looked_at_again(
     with pytest.raises(ShiftStoppedError, match="far enough"):
         session.run_shift(boards=1, answer=answer)
     assert next(m for m in told if isinstance(m, RunEnded)).label == first.label
+
+
+def test_the_profile_names_the_sites_own_recipes_and_catalogue(tmp_path: Path, twin: Twin) -> None:
+    folder = tmp_path / "twin"
+    recipes = resources.files("station").joinpath("recipes.toml").read_text()
+    (folder / "recipes.toml").write_text(recipes.replace("n_events = 2500", "n_events = 3111"))
+    (folder / "tiles.toml").write_text("[tile]\ngap_mm = 0.21\n")
+    line = folder / "line.toml"
+    line.write_text(
+        line.read_text() + '\n[files]\nrecipes = "recipes.toml"\ncatalogue = ["tiles.toml"]\n'
+    )
+    session = open_session(tmp_path / "data", line_file=line)
+    try:
+        assert session._recipes.test_board.n_events == 3111
+        assert session.catalogue.allowances.gap_mm == 0.21
+    finally:
+        session.close()
