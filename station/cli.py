@@ -320,8 +320,10 @@ def gain(
 
     Example: tessera gain scan/*.csv --store --json
     """
+    from db import StoreError
     from station.gain_files import GainError, gain_of_files, store_gains
 
+    not_stored = None
     try:
         results = gain_of_files(
             files, off=off, enf_divisor=enf_divisor, enf_divisor_sigma=enf_divisor_sigma
@@ -330,10 +332,14 @@ def gain(
             store_gains(results, data, part_label=part, operator=operator)
     except GainError as error:
         _fail(str(error), Exit.WRONG_INPUT)
+    except StoreError as error:
+        not_stored = f"not stored: {error}"
     if as_json:
         print(json.dumps([result.as_data() for result in results], indent=2))
     else:
         _print_gains(results)
+    if not_stored is not None:
+        _fail(not_stored, Exit.STOPPED)
     if any(result.unreadable for result in results):
         raise typer.Exit(Exit.WRONG_INPUT)
     if any(result.estimate.value is None for result in results):

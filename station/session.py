@@ -222,7 +222,10 @@ def open_session(
     Raises SessionError, TwinError, SettingsError, `db.StoreError` or
     `drivers.errors.InstrumentError`.
     """
-    data.mkdir(parents=True, exist_ok=True)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SessionError(f"the folder of the records can't be made: {error}") from error
     with ExitStack() as stack:
         if line_file is None:
             folder = data / "twin"
@@ -305,6 +308,8 @@ def sole_owner(line_file: Path) -> Iterator[None]:
         raise SessionError(
             f"another station works on the line of {line_file}: close it first"
         ) from None
+    except OSError as error:
+        raise SessionError(f"the line can't be locked: {error}") from error
     try:
         yield
     finally:

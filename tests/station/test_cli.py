@@ -227,3 +227,18 @@ def test_a_shift_whose_safe_state_was_not_verified_is_no_success(
     )
     assert result.exit_code == 1
     assert "NOT VERIFIED SAFE" in result.output
+
+
+def test_gains_that_cannot_be_stored_are_printed_and_the_reason_is_told(
+    spectrum: Path, tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("no folder")
+    arguments = ["gain", str(spectrum), "--store", "--json", "--data", str(in_the_way / "data")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)[0]["value"] is not None
+    assert "not stored" in result.stderr
+    shift = runner.invoke(app, ["run", "--headless", "--data", str(in_the_way / "data")])
+    assert shift.exit_code == 2
+    assert "can't be made" in shift.stderr
