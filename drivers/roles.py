@@ -5,7 +5,7 @@ Every method may raise :class:`drivers.errors.InstrumentError`.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -88,7 +88,13 @@ class BiasSupply(Protocol):
 
     def read(self) -> BiasReading: ...
 
-    def ramp_to(self, voltage_v: float, *, rate_v_per_s: float, checkpoint: Checkpoint) -> None:
+    def ramp_to(
+        self,
+        voltage_v: float,
+        *,
+        rate_v_per_s: float,
+        checkpoint: Checkpoint = nullcontext,
+    ) -> None:
         """Go to a voltage in steps; each rising step happens inside ``checkpoint()``."""
         ...
 

@@ -93,6 +93,9 @@ def run(
     ] = None,
     shape: ShapeOption = "D8F",
     speed: SpeedOption = 20.0,
+    retest: Annotated[
+        bool, typer.Option("--retest", help="Test a finished module in the fixture again.")
+    ] = False,
     log: Annotated[
         Path | None, typer.Option(help="Append every stored fact to this file, a JSON line each.")
     ] = None,
@@ -128,6 +131,7 @@ def run(
         label=label,
         shape=shape,
         speed=speed,
+        retest=retest,
         log=log,
         as_json=as_json,
     )
@@ -143,18 +147,32 @@ def _run_headless(
     label: str | None,
     shape: str,
     speed: float,
+    retest: bool,
     log: Path | None,
     as_json: bool,
 ) -> None:
     from db import StoreError
     from drivers.errors import InstrumentError
+    from station.catalogue import LabelError, parse_label
     from station.events import Listener, RefusedError
     from station.session import SessionError, open_session
     from station.settings import SettingsError
-    from station.shift import ShiftStoppedError
-    from station.terminal import TerminalShift, both, default_answers, log_to
+    from station.shift import RETEST, ShiftStoppedError
+    from station.terminal import (
+        TerminalQuestions,
+        TerminalShift,
+        both,
+        choosing,
+        default_answers,
+        log_to,
+    )
     from station.twin.process import TwinError
 
+    if label is not None:
+        try:
+            parse_label(label)
+        except LabelError as error:
+            _fail(str(error), Exit.WRONG_INPUT)
     console = err if as_json else out
     unverified: list[str] = []
     with ExitStack() as stack:
@@ -173,17 +191,27 @@ def _run_headless(
                 shape=shape,
                 speed=speed,
             )
-        except (SessionError, TwinError, SettingsError, RefusedError) as error:
+        except SettingsError as error:
             _fail(str(error), Exit.WRONG_INPUT)
-        except (StoreError, InstrumentError) as error:
+        except (SessionError, TwinError, RefusedError, StoreError, InstrumentError) as error:
             _fail(str(error), Exit.STOPPED)
         stack.callback(_close, session, console, unverified)
         for story in session.recovery:
             console.print(f"[yellow]recovered:[/] {story}")
+        questions = TerminalQuestions(console)
+
+        def end(*_: object) -> None:
+            session.line.abort("stopped from the terminal")
+            if questions.asking:
+                raise KeyboardInterrupt
+
         for number in _ENDING_SIGNALS:
-            signal.signal(number, lambda *_: session.line.abort("stopped from the terminal"))
+            signal.signal(number, end)
+        answer = default_answers(console) if session.profile.twin else questions
         try:
-            done = session.run_shift(boards=boards, answer=default_answers(console), label=label)
+            done = session.run_shift(
+                boards=boards, answer=choosing(RETEST, answer) if retest else answer, label=label
+            )
         except (ShiftStoppedError, StoreError) as error:
             _fail(str(error), Exit.STOPPED)
     if as_json:
@@ -235,6 +263,9 @@ def _desktop(
     for option, value in (("--line", line), ("--seed", seed), ("--operator", operator)):
         if value is not None:
             command += [option, str(value)]
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)  # so that a signal to this process reaches the desktop
     return subprocess.call(command)
 
 
@@ -278,6 +309,7 @@ def twin(
     """
     from station.events import RefusedError
     from station.twin.__main__ import serve
+    from station.twin.process import TwinError
 
     try:
         serve(
@@ -290,6 +322,8 @@ def twin(
         )
     except RefusedError as error:
         _fail(str(error), Exit.WRONG_INPUT)
+    except TwinError as error:
+        _fail(str(error), Exit.STOPPED)
 
 
 @app.command()
@@ -322,6 +356,7 @@ def gain(
     """
     from db import StoreError
     from station.gain_files import GainError, gain_of_files, store_gains
+    from station.session import DATABASE
 
     not_stored = None
     try:
@@ -340,6 +375,9 @@ def gain(
         _print_gains(results)
     if not_stored is not None:
         _fail(not_stored, Exit.STOPPED)
+    if store:
+        kept = sum(not result.unreadable for result in results)
+        err.print(f"{kept} of {len(results)} stored in {data / DATABASE}", soft_wrap=True)
     if any(result.unreadable for result in results):
         raise typer.Exit(Exit.WRONG_INPUT)
     if any(result.estimate.value is None for result in results):
@@ -411,9 +449,11 @@ def report(
         )
     else:
         out.print(f"{text}: {content.verdict or 'not finished'}")
-        for missing in content.missing:
-            out.print(f"    {missing}", markup=False, soft_wrap=True)
+        for reason in (*content.missing, *content.reasons):
+            out.print(f"    {reason}", markup=False, soft_wrap=True)
         out.print(f"{files.html}\n{files.pdf}", soft_wrap=True)
+    if content.verdict != "pass":
+        raise typer.Exit(Exit.NOT_ALL_GOOD)
 
 
 @app.command()
@@ -440,7 +480,9 @@ def doctor(
     if as_json:
         print(json.dumps([finding.as_data() for finding in findings], indent=2))
     else:
-        table = Table("role", "address", "instrument", "state", box=None)
+        table = Table(box=None)
+        for heading in ("role", "address", "instrument", "state"):
+            table.add_column(heading, overflow="fold")
         for finding in findings:
             mark = "[green]✓[/]" if finding.healthy else "[red]✗[/]"
             table.add_row(

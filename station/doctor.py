@@ -90,8 +90,9 @@ def _bias(profile: Profile) -> tuple[Identity, str]:
     try:
         reading = supply.read()
         return supply.identity, (
-            f"{'output ON' if reading.output_on else BIAS_OFF}, {reading.voltage_v:.2f} V, "
-            f"{reading.current_a * 1e6:.2f} µA"
+            f"{'output ON' if reading.output_on else BIAS_OFF}, "
+            f"{round(reading.voltage_v, 2) + 0.0:.2f} V, "
+            f"{round(reading.current_a * 1e6, 2) + 0.0:.2f} µA"
         )
     finally:
         supply.leave()

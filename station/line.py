@@ -223,7 +223,8 @@ class Line:
                 "bias",
                 self.bias.identity.model,
                 "on" if reading.output_on else "off",
-                f"{reading.voltage_v:.3f} V   {reading.current_a * 1e6:.2f} µA",
+                f"{round(reading.voltage_v, 3) + 0.0:.3f} V   "
+                f"{round(reading.current_a * 1e6, 2) + 0.0:.2f} µA",
                 healthy=not seen["bias_in_compliance"],
                 trend=reading.voltage_v,
             )

@@ -223,13 +223,12 @@ def open_session(
     `drivers.errors.InstrumentError`.
     """
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        (data / "twin" if line_file is None else data).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SessionError(f"the folder of the records can't be made: {error}") from error
     with ExitStack() as stack:
         if line_file is None:
             folder = data / "twin"
-            folder.mkdir(exist_ok=True)
             stack.enter_context(sole_owner(folder / LINE_FILE))
             twin = start_or_adopt(
                 folder,

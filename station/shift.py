@@ -58,6 +58,7 @@ from station.safety import InterlockTrippedError
 from station.tray import TrayMapError, parse_tray_map
 
 DONE, REPLACED, STOP = "Done", "Replaced", "Stop"
+KEEP, RETEST = "Keep", "Test again"
 TILE_ACCEPTED = ("pass", "flag")
 SPARES_PER_SLOT = 3
 
@@ -183,6 +184,8 @@ class Shift:
                 self._wrap(module, bare)
                 self._place(module)
             self._test(module)
+        elif self._wants_retest(module):
+            self._test(module)
         self._step("report", f"writing the report of {module.label.text}")
         files = write_report(self._store, self._catalogue, module.label.text, self._reports)
         report = collect(self._store, self._catalogue, module.label.text)
@@ -196,11 +199,17 @@ class Shift:
         self._tell(done)
         return done
 
+    def _wants_retest(self, module: Module) -> bool:
+        verdict = collect(self._store, self._catalogue, module.label.text).verdict or "unknown"
+        question = f"{module.label.text} is finished: {verdict.upper()}. Test it again?"
+        return self._answer(Ask(question, (KEEP, RETEST), KEEP)) == RETEST
+
     def _inspect(self, module: Module) -> dict[int, BareTile]:
         """Inspect every bare tile of the tray; slot -> tile that may be used."""
         accepted: dict[int, BareTile] = {}
         tray = self._scan_tray()
-        self._step("inspect", f"inspecting {len(tray)} tiles")
+        n_bare = sum(label.kind == "tile" for label in tray.values())
+        self._step("inspect", f"{n_bare} bare tiles in the tray")
         for position in module.shape.positions:
             slot = position.index
             for _ in range(SPARES_PER_SLOT):

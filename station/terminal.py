@@ -25,6 +25,7 @@ from station.events import (
     Verdict,
 )
 from station.events import Progress as Step
+from station.line import RunAbortedError
 
 MARKS: dict[Verdict, str] = {
     "pass": "[green]✓ pass[/]",
@@ -115,6 +116,45 @@ def default_answers(console: Console) -> Callable[[Ask], str]:
         return ask.default
 
     return answer
+
+
+class TerminalQuestions:
+    """Puts every question to the person at this terminal; Enter takes the default."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.asking = False
+
+    def __call__(self, ask: Ask) -> str:
+        """The answer. Raises RunAbortedError when the person stops or the input ends."""
+        self.asking = True
+        try:
+            self._console.print(f"    [bold]{ask.question}[/]", soft_wrap=True)
+            return self._choice(ask) if ask.choices else self._text()
+        except (KeyboardInterrupt, EOFError):
+            raise RunAbortedError(f"stopped at the question: {ask.question}") from None
+        finally:
+            self.asking = False
+
+    def _text(self) -> str:
+        self._console.print("    [dim]Scan or type; an empty line ends it.[/]")
+        return "\n".join(iter(lambda: self._console.input("    > ").strip(), ""))
+
+    def _choice(self, ask: Ask) -> str:
+        offered = ", ".join(f"{n} {choice}" for n, choice in enumerate(ask.choices, start=1))
+        while True:
+            said = self._console.input(f"    {offered} ({ask.default}): ", markup=False).strip()
+            if not said:
+                return ask.default
+            if said in ask.choices:
+                return said
+            if said.isdecimal() and 1 <= int(said) <= len(ask.choices):
+                return ask.choices[int(said) - 1]
+
+
+def choosing(choice: str, otherwise: Callable[[Ask], str]) -> Callable[[Ask], str]:
+    """Answer `choice` wherever it is offered, and as `otherwise` does elsewhere."""
+    return lambda ask: choice if choice in ask.choices else otherwise(ask)
 
 
 def both(first: Listener, second: Listener) -> Listener:

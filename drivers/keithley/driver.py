@@ -188,7 +188,13 @@ class Keithley2450:
         with self._transaction() as exchange:
             return self._reading(exchange)
 
-    def ramp_to(self, voltage_v: float, *, rate_v_per_s: float, checkpoint: Checkpoint) -> None:
+    def ramp_to(
+        self,
+        voltage_v: float,
+        *,
+        rate_v_per_s: float,
+        checkpoint: Checkpoint = contextlib.nullcontext,
+    ) -> None:
         """Go to a voltage in steps of 0.1 s, each checked by a measurement.
 
         Rising steps (away from 0 V) happen inside ``checkpoint()``. On any failure the voltage

@@ -7,7 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
-from station.twin.process import LINE_FILE, TWIN_FILE
+from station.twin.process import LINE_FILE, SERIAL_FILE, TWIN_FILE, TwinError, running_in
 from station.twin.server import start_twin
 
 TRUTH_VARIABLE = "TESSERA_TWIN_TRUTH"
@@ -26,8 +26,12 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; without its parent process only for `LINGER_S` longer.
 
-    A twin outlives a station that crashes, as machines do: the next start finds it as it is.
+    A twin outlives a station that crashes, as machines do: the next start finds it as it is. A new
+    twin in a folder goes on with the serial numbers of the last one, so that its parts are never
+    taken for those of another world. Raises TwinError when a twin runs in this folder already.
     """
+    if running_in(folder) is not None:
+        raise TwinError(f"a twin runs in {folder} already; stop it, or name another folder")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -36,7 +40,8 @@ def serve(
         seed=seed,
         shape=shape,
         speed=speed,
-        first_serial=first_serial,
+        first_serial=max(first_serial, _last_serial(folder) + 1),
+        on_serial=lambda serial: (folder / SERIAL_FILE).write_text(str(serial)),
         tells_truth=os.environ.get(TRUTH_VARIABLE) == "1",
     )
     twin.hands.station_pid = parent
@@ -50,7 +55,15 @@ def serve(
         station = twin.hands.station_pid
         alone_s = 0.0 if station is None or _alive(station) else alone_s + WATCH_S
     twin.close()
+    (folder / LINE_FILE).unlink(missing_ok=True)
     (folder / TWIN_FILE).unlink(missing_ok=True)
+
+
+def _last_serial(folder: Path) -> int:
+    try:
+        return int((folder / SERIAL_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _alive(pid: int) -> bool:

@@ -14,6 +14,7 @@ from station.twin.hands import TwinHands
 
 LINE_FILE = "line.toml"
 TWIN_FILE = "twin.json"
+SERIAL_FILE = "serial"
 LOG_FILE = "twin.log"
 START_S = 60.0
 END_S = 10.0

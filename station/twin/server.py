@@ -1,6 +1,7 @@
 """The twin's simulators on real transports, and the site profile that leads to them."""
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,12 @@ def start_twin(
     shape: str,
     speed: float = 1.0,
     first_serial: int = 1,
+    on_serial: Callable[[int], object] = lambda serial: None,
     tells_truth: bool = False,
 ) -> Twin:
     """Start every simulator of the line and write its profile to `folder`/line.toml.
 
+    on_serial: told the serial number of every board that is loaded.
     speed: how much faster than real time the twin's machines move, ramp and take data.
     The camera's calibration in the profile is off by its stated error, as a real one is.
     Raises `station.events.RefusedError` for a board shape that the catalogue does not have.
@@ -66,7 +69,13 @@ def start_twin(
     true_profile = _profile(folder, speed)
     catalogue = load_catalogue()
     world = World(
-        true_profile, catalogue, clock, seed=seed, shape_name=shape, first_serial=first_serial
+        true_profile,
+        catalogue,
+        clock,
+        seed=seed,
+        shape_name=shape,
+        first_serial=first_serial,
+        on_serial=on_serial,
     )
     with ExitStack() as stack:
         gantry = GrblSimulator(

@@ -5,7 +5,7 @@ Every method may be called from any simulator's thread.
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class World:
         seed: int,
         shape_name: str,
         first_serial: int = 1,
+        on_serial: Callable[[int], object] = lambda serial: None,
     ) -> None:
         if shape_name not in catalogue.board_shapes:
             raise RefusedError(f"the catalogue has no board shape {shape_name!r}")
@@ -62,6 +63,7 @@ class World:
         self._seed = seed
         self._shape = catalogue.board_shapes[shape_name]
         self._serial = first_serial - 1
+        self._on_serial = on_serial
         self._boards_loaded = 0
         self._lock = threading.RLock()
         self._noise = np.random.default_rng([seed, 1])
@@ -97,6 +99,7 @@ class World:
             if self._board is not None:
                 raise RefusedError("there is a board in the fixture already")
             self._serial += 1
+            self._on_serial(self._serial)
             self._boards_loaded += 1
             rng = np.random.default_rng([self._seed, 4, self._boards_loaded])
             self._board = make_board(rng, self._shape, self._serial)

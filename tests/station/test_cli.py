@@ -17,7 +17,7 @@ from analysis.sipm.simulate import SiPMTruth, gain, simulate_charges
 from db import open_store
 from station.cli import app
 from station.session import DATABASE, Session
-from station.twin.server import Twin
+from station.twin.server import Twin, to_toml
 
 runner = CliRunner()
 FIELDS = {"file", "value", "sigma", "unit", "method", "verdict", "reasons"}
@@ -240,5 +240,26 @@ def test_gains_that_cannot_be_stored_are_printed_and_the_reason_is_told(
     assert json.loads(result.stdout)[0]["value"] is not None
     assert "not stored" in result.stderr
     shift = runner.invoke(app, ["run", "--headless", "--data", str(in_the_way / "data")])
-    assert shift.exit_code == 2
+    assert shift.exit_code == 1
     assert "can't be made" in shift.stderr
+
+
+def test_on_a_real_line_the_person_at_the_terminal_is_asked(tmp_path: Path, twin: Twin) -> None:
+    real = tmp_path / "real.toml"
+    real.write_text(to_toml(twin.profile.model_copy(update={"twin": None})))
+    arguments = ["run", "--headless", "--line", str(real), "--data", str(tmp_path / "data")]
+    result = runner.invoke(app, arguments, input="320TBG3L0000001\n\n320TMD8FC000001\n\n")
+    assert result.exit_code == 1
+    assert "Scan the tileboard" in result.output
+    assert "is a G3L" in result.output
+    silent = runner.invoke(app, arguments, input="")
+    assert silent.exit_code == 1
+    assert "stopped at the question: Scan the tileboard" in silent.output
+
+
+def test_a_label_that_cannot_be_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    result = runner.invoke(app, ["run", "--headless", "--label", "banana", "--data", str(data)])
+    assert result.exit_code == 2
+    assert "banana" in result.output
+    assert not data.exists()

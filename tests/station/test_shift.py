@@ -13,7 +13,8 @@ from db.queries import assembly_of, genealogy, module_readings, readings_of_part
 from station.catalogue import parse_label
 from station.events import Ask, Message, ModuleDone, RunEnded, ShiftStep
 from station.session import Session, open_session
-from station.shift import ShiftStoppedError
+from station.shift import RETEST, ShiftStoppedError
+from station.terminal import choosing
 from station.twin.server import Twin, start_twin
 from tests.station.conftest import SPEED
 
@@ -159,6 +160,16 @@ def test_a_finished_module_is_not_built_again_but_reported(finished: Finished) -
     (again,) = finished.session.run_shift(boards=1, answer=default)
     assert again.module == finished.done.module
     assert len(runs_of_part(finished.session.store, finished.done.module)) == before
+
+
+def test_a_finished_module_is_tested_again_when_the_operator_says_so(finished: Finished) -> None:
+    store, module = finished.session.store, finished.done.module
+    before = runs_of_part(store, module)
+    (again,) = finished.session.run_shift(boards=1, answer=choosing(RETEST, default))
+    after = runs_of_part(store, module)
+    assert list(after["procedure"])[len(before) :] == ["test_board"]
+    assert again.module == module
+    assert again.verdict == finished.done.verdict
 
 
 def test_another_label_than_that_in_the_fixture_is_refused(finished: Finished) -> None:

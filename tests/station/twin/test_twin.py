@@ -1,5 +1,8 @@
 """The twin: repeatable by its seed, silent about its truth, and a line like any other."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,9 @@ from station.events import RefusedError
 from station.profile import Profile
 from station.settings import load_toml
 from station.tray import TrayMapError, format_tray_map, parse_tray_map
+from station.twin.__main__ import serve
 from station.twin.hands import HandsServer, TwinHands
+from station.twin.process import TWIN_FILE, TwinError
 from station.twin.server import Twin, to_toml
 from station.twin.truth import make_board, make_tray
 from station.twin.world import BACKLASH_MM, World
@@ -136,3 +141,30 @@ def test_more_light_reaches_a_sipm_below_a_tile(twin: Twin) -> None:
     bare = mean()
     here.put_all_in_place()
     assert mean() > 2 * bare
+
+
+def test_a_folder_has_one_twin_at_a_time(tmp_path: Path, twin: Twin) -> None:
+    (tmp_path / TWIN_FILE).write_text(json.dumps({"pid": 1, "hands": twin.hands.endpoint}))
+    with pytest.raises(TwinError, match="runs in"):
+        serve(tmp_path, seed=1, shape="G3L", speed=1.0, first_serial=1, parent=None)
+
+
+def test_a_new_twin_in_a_folder_goes_on_with_the_serial_numbers(tmp_path: Path) -> None:
+    labels = []
+    for _ in range(2):
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "station.twin", str(tmp_path)),
+                *("--seed", "5", "--shape", "G3L", "--speed", "100"),
+            ],
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        hands = TwinHands(json.loads(process.stdout.readline())["hands"])
+        hands.do("load")
+        labels.append(hands.do("scan_module"))
+        hands.close()
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not (tmp_path / "line.toml").exists()
+    assert [parse_label(label).serial for label in labels] == ["000001", "000002"]
