@@ -196,7 +196,7 @@ def test_a_station_that_is_told_to_go_ends_its_run_and_leaves_the_line_safe(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as station:
         assert station.stdout is not None
         for line in station.stdout:
-            if "inspecting" in line:
+            if " inspect " in line:
                 station.send_signal(number)
                 break
         said, _ = station.communicate(timeout=60)
