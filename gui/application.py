@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,6 +72,13 @@ def count_results(session: StationSession, since: datetime) -> int:
         ).one()
 
 
+def close_on_signals(close: Callable[[], object]) -> None:
+    """Call `close` when the program is asked to end: Ctrl+C, a kill, or its terminal gone."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: close())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the desktop until its window closes. Returns the exit code."""
     chosen = arguments(argv)
@@ -86,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from gui.desk import Desk
     from gui.look import Look
-    from gui.window import Window
+    from gui.window import Window, size_on
 
     def open_line(listener: Listener) -> StationSession:
         from station.session import open_session
@@ -106,12 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     look = Look(application, chosen.theme)
     desk = Desk(open_line, count_results, boards=chosen.boards)
     window = Window(desk, look)
-    window.resize(1440, 900)
+    screen = window.screen()
+    if screen is not None:
+        window.resize(size_on(screen.availableGeometry().size()))
     window.show()
     QTimer.singleShot(0, desk.open)
     QTimer.singleShot(0, lambda: window.test)
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: desk.close())
+    close_on_signals(desk.close)
     # Python runs its signal handlers only between its own instructions: give it some.
     heartbeat = QTimer()
     heartbeat.timeout.connect(lambda: None)

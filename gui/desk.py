@@ -173,7 +173,7 @@ class Desk(QObject):
             label = checked.text
         self.tell("")
         self._stopped_by_hand = False
-        self.state.finished = None
+        self.state.begin_shift()
         self._shift = self._start(
             "shift",
             lambda: session.run_shift(boards=self._boards, answer=self._answer, label=label),
@@ -185,7 +185,7 @@ class Desk(QObject):
     def _shift_ended(self, failure: str) -> None:
         self._inbox.empty()
         self._shift = None
-        self.state.run = self.state.progress = None
+        self.state.end_shift()
         if failure:
             self._say(f"The shift ended: {failure}", "fail")
         if failure and not self._stopped_by_hand:

@@ -9,6 +9,21 @@ from PyQt6.QtCore import QObject, pyqtSignal
 
 log = logging.getLogger(__name__)
 
+REFUSALS = frozenset(
+    {
+        "db.errors.StoreError",
+        "drivers.errors.InstrumentError",
+        "station.catalogue.label.LabelError",
+        "station.events.RefusedError",
+        "station.line.RunAbortedError",
+        "station.safety.InterlockTrippedError",
+        "station.session.SessionError",
+        "station.settings.SettingsError",
+        "station.shift.ShiftStoppedError",
+    }
+)
+"""Errors whose message says all. Named, not imported: importing them loads the instruments."""
+
 
 class Job(QObject):
     """One call on a thread of its own; exactly one of the signals follows, in the window's thread.
@@ -39,7 +54,13 @@ class Job(QObject):
         try:
             result = self._call()
         except BaseException as error:
-            log.exception("%s failed", self._thread.name)
+            unexpected = not is_refusal(error)
+            log.warning("%s: %s", self._thread.name, error, exc_info=unexpected)
             self.failed.emit(error)
         else:
             self.done.emit(result)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether `error` is one of the station's own, with a message for the operator."""
+    return any(f"{kind.__module__}.{kind.__qualname__}" in REFUSALS for kind in type(error).__mro__)

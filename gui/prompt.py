@@ -13,7 +13,7 @@ UNDERSTOOD = "understood"
 ENTER = "enter"
 ANSWER = "answer:"
 REPORT = "report"
-LABEL_ENTRY = "Label of the tile module"
+LABEL_ENTRY = "Label (empty: in the fixture)"
 NOTHING_TO_DO = "Nothing to do for you now."
 
 
@@ -124,7 +124,10 @@ def _idle(desk: Desk) -> Prompt:
             "This was found when the station started.",
             actions=(Action(UNDERSTOOD, "Understood", likely=True),),
         )
-    sentence = "Scan or type the label of the tile module, then start the shift."
+    sentence = (
+        "Scan or type the label of the tile module, then start the shift. "
+        "Without a label it takes the module that is in the fixture."
+    )
     note = desk.note
     actions: tuple[Action, ...] = (Action(START, "Start the shift", likely=True),)
     finished = desk.state.finished

@@ -19,7 +19,7 @@ class Scale:
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     def label(self, value: float) -> str:
-        return f"{value:.{self.decimals}f}".replace("-", "−")
+        return f"{value:z.{self.decimals}f}".replace("-", "−")
 
 
 def scale_of(values: Sequence[float]) -> Scale | None:

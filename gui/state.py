@@ -41,6 +41,8 @@ LEAST_ELAPSED_S = 2.0
 REASONS_SAID = 3
 BAD_WORST_FIRST = ("fail", "unknown", "flag")
 PLACING = ("sipm_offset_x", "sipm_offset_y", "sipm_offset", "placed_rotation")
+COUNTED = ("wrapped_tiles",)
+"""Counts of work done: they measure nothing of the module."""
 ROUTINE_NOTES = ("placing", "wrapping", "operating point", "board found")
 """Notes that only the records need."""
 
@@ -115,6 +117,8 @@ class ShiftState:
         """Label and picture of the last look that was no inspection."""
         self.newest: int | None = None
         self.finished: ModuleDone | None = None
+        self.stopped = False
+        """The shift ended before the module in work had a verdict."""
         self.done: list[ModuleDone] = []
         self.instruments: tuple[InstrumentState, ...] = ()
         self.trends: dict[str, deque[float | None]] = {}
@@ -137,9 +141,10 @@ class ShiftState:
 
     @property
     def verdict_so_far(self) -> Verdict | None:
+        """The worst verdict of what was measured of the module itself; None before that."""
         return worst_of(
             [
-                *(value.verdict for value in self.module_values.values()),
+                *(v.verdict for name, v in self.module_values.items() if name not in COUNTED),
                 *(measured.verdict for measured in self.channels.values()),
             ]
         )
@@ -151,6 +156,15 @@ class ShiftState:
             return ""
         after = SHIFT_STEPS.index(self.step) + 1
         return STEP_WORDS[SHIFT_STEPS[after]] if after < len(SHIFT_STEPS) else ""
+
+    def begin_shift(self) -> None:
+        """A shift starts: its module is not known before its first step."""
+        self.finished, self.stopped, self.step = None, False, ""
+
+    def end_shift(self) -> None:
+        """The shift ended, well or not."""
+        self.run = self.progress = None
+        self.stopped = bool(self.step) and self.finished is None
 
     def instrument(self, role: str) -> InstrumentState | None:
         return next((state for state in self.instruments if state.role == role), None)
@@ -196,6 +210,7 @@ class ShiftState:
         if step.module != self.module or step.board_number != self.board_number:
             self.channels, self.module_values = {}, {}
             self.finished, self.newest = None, None
+        self.stopped = False
         if step.step != self.step or step.module != self.module:
             self.progress = self.seconds_left = None
             self.tiles_good, self._step_began_s = 0, now_s

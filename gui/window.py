@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from PyQt6.QtCore import QCoreApplication, Qt
+from PyQt6.QtCore import QCoreApplication, QSize, Qt
 from PyQt6.QtGui import QCloseEvent, QShortcut
 from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
@@ -35,7 +35,13 @@ CONTINUE, STOP_AND_CLOSE, RETRY, CLOSE, CLOSE_ANYWAY, DONE = (
     "done",
 )
 PLACE_WORDS = {LINE: "overview", TEST: "test bench"}
+STOPPED = "stopped, no verdict"
 NARROW_PX = 1500
+LOW_PX = 800
+LEAST_PX = (1180, 668)
+USUAL_PX = (1440, 900)
+FRAME_PX = (16, 52)
+"""Room that the frame of the window and its title bar may take."""
 
 
 class Window(QWidget):
@@ -46,7 +52,7 @@ class Window(QWidget):
         self.desk, self.look = desk, look
         self.setObjectName("window")
         self.setWindowTitle("Tessera")
-        self.setMinimumSize(1180, 720)
+        self.setMinimumSize(*LEAST_PX)
         self._asks_to_close = self._shows_keys = False
         self._place, self._picked_place = LINE, False
         self._preview: BoardShape | None = None
@@ -163,7 +169,9 @@ class Window(QWidget):
 
     def _show_strip(self) -> None:
         state = self.desk.state
-        label = state.module or (state.run.label if state.run is not None else "")
+        label = state.module if state.step else ""
+        if not label and state.run is not None:
+            label = state.run.label
         if label:
             self.strip.show_part(label, self._about(label))
         else:
@@ -181,6 +189,8 @@ class Window(QWidget):
             left = state.inspecting_left(total, time.monotonic())
         if state.finished is not None:
             doing, done, total = "Finished", 1, 1
+        elif state.stopped:
+            doing = "Stopped"
         doing = doing[:1].upper() + doing[1:] or "Nothing runs"
         following = []
         if self.desk.shift_on and state.step:
@@ -191,8 +201,11 @@ class Window(QWidget):
         if left is not None and self.desk.shift_on and state.finished is None:
             following.append(f"{duration(left)} left in this step")
         self.strip.show_run(doing, done, total, " · ".join(following))
-        suffix = "" if state.finished is not None else " so far"
-        self.strip.verdict.show_verdict(state.verdict, suffix)
+        if state.stopped:
+            self.strip.verdict.show_none(STOPPED)
+        else:
+            suffix = "" if state.finished is not None else " so far"
+            self.strip.verdict.show_verdict(state.verdict, suffix)
 
     def _about(self, text: str) -> str:
         if self.desk.session is None:
@@ -215,6 +228,7 @@ class Window(QWidget):
         return self._cells[shape.name]
 
     def _show_sheet(self) -> None:
+        self._asks_to_close = self._asks_to_close and self.desk.shift_on
         content = self._sheet_content()
         self._body.setEnabled(content is None)
         self.sheet.show_content(content)
@@ -316,6 +330,9 @@ class Window(QWidget):
         elif desk.phase == "open" and not desk.shift_on and desk.state.trip is None:
             self.ask.entry.setText(text)
             self._check_typed(text)
+            refusal = desk.check_label(text).refusal if text else ""
+            if refusal:
+                desk.tell(refusal, "fail")
             self.ask.entry.setFocus()
         else:
             desk.tell(f"{text} was scanned while nothing was asked: not used.", "flag")
@@ -353,7 +370,7 @@ class Window(QWidget):
         checked = desk.check_label(text)
         self._preview = checked.shape
         if checked.refusal:
-            desk.tell(checked.refusal if checked.whole else "", "fail")
+            desk.tell(*((checked.refusal, "fail") if checked.whole else ("", "")))
         else:
             desk.tell(checked.about)
 
@@ -374,9 +391,18 @@ class Window(QWidget):
         self._space()
 
     def _space(self) -> None:
-        spacing = self.look.tokens.spacing
+        tokens, spacing = self.look.tokens, self.look.tokens.spacing
         gap = spacing.close if self.width() < NARROW_PX else spacing.even
         edge = spacing.close if self.width() < NARROW_PX else spacing.wide
+        bar = (tokens.size.strip, tokens.size.bottom_bar)
+        if self.height() < LOW_PX:
+            bar, edge, gap = (
+                (tokens.size.bar_low, tokens.size.bar_low),
+                spacing.tight,
+                spacing.tight,
+            )
+        self.strip.setFixedHeight(bar[0])
+        self.ask.setFixedHeight(bar[1])
         self._column.setContentsMargins(edge, edge, edge, edge)
         self._column.setSpacing(gap)
 
@@ -392,6 +418,12 @@ class Window(QWidget):
             self.refresh()
         else:
             self.desk.close()
+
+
+def size_on(available: QSize) -> QSize:
+    """The usual size of the window, or as much of it as a screen has room for."""
+    room = available - QSize(*FRAME_PX)
+    return QSize(*USUAL_PX).boundedTo(room)
 
 
 def _application() -> QCoreApplication:

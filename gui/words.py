@@ -95,6 +95,7 @@ _QUANTITIES: dict[str, Quantity] = {
     "tile_rotation": Quantity("Rotation", "mrad", 1000.0),
     "dimple_x": Quantity("Dimple x", "mm"),
     "dimple_y": Quantity("Dimple y", "mm"),
+    "wrapped_tiles": Quantity("Wrapped tiles", ""),
 }
 
 
@@ -123,12 +124,13 @@ def quantity(value: Value) -> Quantity:
 
 def quantity_named(name: str, unit: str = "") -> Quantity:
     """How `name` is shown; a quantity that the desktop does not know keeps its name and unit."""
-    return _QUANTITIES.get(name) or Quantity(name.replace("_", " ").capitalize(), unit)
+    shown_unit = "" if unit == "1" else unit
+    return _QUANTITIES.get(name) or Quantity(name.replace("_", " ").capitalize(), shown_unit)
 
 
 def number(value: float, decimals: int) -> str:
-    """Fixed decimals, with a true minus sign."""
-    return f"{value:.{decimals}f}".replace("-", "−")
+    """Fixed decimals, with a true minus sign; what rounds to zero has none."""
+    return f"{value:z.{decimals}f}".replace("-", "−")
 
 
 def decimals_of(sigma: float) -> int:
@@ -141,9 +143,11 @@ def decimals_of(sigma: float) -> int:
 
 
 def value_text(value: Value) -> str:
-    """`24.31 ± 0.05`, or a dash when it could not be measured."""
+    """`24.31 ± 0.05`, `18` for a count, or a dash when it could not be measured."""
     if value.value is None or value.sigma is None:
         return NO_VALUE
+    if value.unit == "1" and value.sigma == 0 and value.value.is_integer():
+        return number(value.value, 0)
     scale = quantity(value).scale
     decimals = decimals_of(value.sigma * scale)
     return f"{number(value.value * scale, decimals)} ± {number(value.sigma * scale, decimals)}"
@@ -165,7 +169,7 @@ def value_line(value: Value) -> str:
     """`Breakdown (IV) 38.34 ± 0.02 V, limit 37 … 39.5`."""
     shown = quantity(value)
     limits = limits_text(value)
-    return f"{shown.name} {value_text(value)} {shown.unit}" + (
+    return f"{shown.name} {value_text(value)} {shown.unit}".rstrip() + (
         f", limit {limits}" if limits else ""
     )
 

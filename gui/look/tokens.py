@@ -74,6 +74,7 @@ class Size:
     rail: int
     strip: int
     bottom_bar: int
+    bar_low: int
     stop_width: int
     verdict_width: int
     progress: int

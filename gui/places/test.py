@@ -7,7 +7,9 @@ from gui.look import Look
 from gui.state import ShiftState
 from gui.widgets.board_map import BoardPanel, MapContent
 from gui.widgets.channel_panel import ChannelPanel
-from gui.widgets.instruments import InstrumentRow, InstrumentsPanel
+from gui.widgets.instruments import ROWS_SEEN, InstrumentRow, InstrumentsPanel
+
+LOW_PX = 480
 
 
 class TestPlace(QWidget):
@@ -38,6 +40,9 @@ class TestPlace(QWidget):
         right.addWidget(self.instruments, 1)
         layout.addWidget(self.board, 1)
         layout.addLayout(right, 1)
+
+    def resizeEvent(self, event: object) -> None:
+        self.instruments.keep_seen(1 if self.height() < LOW_PX else ROWS_SEEN)
 
     def show_state(self, state: ShiftState, cells: tuple[Cell, ...]) -> None:
         if cells is not self._cells:

@@ -166,6 +166,7 @@ class InstrumentsPanel(QFrame):
         self.setAccessibleName("Instruments")
         spacing = look.tokens.spacing
         self._rows: dict[str, InstrumentRow] = {}
+        self._seen = ROWS_SEEN
         self._none = text("quiet", "No instrument has answered yet.")
         inner = panel("clear")
         self._list = QVBoxLayout(inner)
@@ -196,10 +197,15 @@ class InstrumentsPanel(QFrame):
             if row is None:
                 row = self._rows[state.role] = self._row(self._look)
                 self._list.insertWidget(place + 1, row, 1)
-                seen = min(len(self._rows), ROWS_SEEN)
-                self._scroll.setMinimumHeight(seen * row.minimumHeight())
+                self.keep_seen(self._seen)
                 self._scroll.setMaximumHeight(len(self._rows) * row.maximumHeight())
             row.show_state(state, trends.get(state.role, ()))
+
+    def keep_seen(self, rows: int) -> None:
+        """Keep room for this many instruments, or for all when there are fewer."""
+        self._seen = rows
+        heights = [row.minimumHeight() for row in self._rows.values()]
+        self._scroll.setMinimumHeight(sum(heights[:rows]))
 
     def words(self, role: str) -> str:
         return self._rows[role].accessibleName()

@@ -14,7 +14,7 @@ class PartStrip(QFrame):
         self.setFixedHeight(size.strip)
         self.setAccessibleName("Part at hand")
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(spacing.even, spacing.even, spacing.even, spacing.even)
+        layout.setContentsMargins(spacing.even, spacing.tight, spacing.even, spacing.tight)
         layout.setSpacing(spacing.even)
         self.label = text("label")
         self.about = text("caption")

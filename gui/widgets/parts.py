@@ -180,12 +180,19 @@ class VerdictBadge(QFrame):
     def words(self) -> str:
         return self._word.text()
 
+    def show_none(self, why: str) -> None:
+        """Show that there is no verdict and will be none, in the tone of the unknown."""
+        self._show("unknown", why, "label")
+
     def show_verdict(self, verdict: str | None, suffix: str = "") -> None:
         words = f"{VERDICT_WORDS[verdict]}{suffix}" if verdict else self._nothing
+        self._show(verdict or "", words, str(self.property("role")) if verdict else "quiet")
+
+    def _show(self, tone: str, words: str, role: str) -> None:
         self._word.setText(words)
-        self._mark.show_verdict(verdict or "")
-        self._mark.setVisible(verdict is not None)
-        set_property(self, "tone", verdict or "")
-        set_property(self._word, "tone", verdict or "")
-        set_property(self._word, "role", str(self.property("role")) if verdict else "quiet")
+        self._mark.show_verdict(tone)
+        self._mark.setVisible(bool(tone))
+        set_property(self, "tone", tone)
+        set_property(self._word, "tone", tone)
+        set_property(self._word, "role", role)
         self.setAccessibleName(f"Verdict: {words}")

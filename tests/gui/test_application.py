@@ -1,13 +1,14 @@
 """Starting the desktop from the command line."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gui.application import arguments, why_no_desktop
+from gui.application import arguments, close_on_signals, why_no_desktop
 from tests.gui.conftest import NO_QT
 
 
@@ -58,3 +59,19 @@ def test_the_window_code_does_not_load_the_instruments() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_to_end_closes_the_line(name: str) -> None:
+    if not hasattr(signal, name):
+        pytest.skip(f"this system has no {name}")
+    names = [n for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    before = {n: signal.getsignal(getattr(signal, n)) for n in names}
+    closed: list[str] = []
+    try:
+        close_on_signals(lambda: closed.append(name))
+        signal.raise_signal(getattr(signal, name))
+    finally:
+        for n, handler in before.items():
+            signal.signal(getattr(signal, n), handler)
+    assert closed == [name]

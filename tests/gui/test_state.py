@@ -165,3 +165,30 @@ def test_a_tile_replaces_the_one_before_only_when_it_is_measured() -> None:
     assert "height" in state.tile.measured.values
     folded(second[-1], state=state)
     assert state.tile.label == "320BC2400000107"
+
+
+def test_counting_wrapped_tiles_gives_the_module_no_verdict() -> None:
+    run, started = begun("wrap_tiles")
+    counted = Reading("wrapped_tiles", 18.0, 0.0, "1", "counted")
+    state = folded(step("wrap"), started, Happened(run, MODULE, counted, uuid4(), "pass"))
+    assert state.verdict is None
+    placing, placed = begun("place_tiles")
+    folded(placed, reading(placing, "sipm_offset_x", 0.1), state=state)
+    assert state.verdict == "pass"
+
+
+def test_a_shift_that_ends_in_a_module_stopped_it_and_its_next_step_goes_on() -> None:
+    state = folded(step("test"))
+    state.end_shift()
+    assert state.stopped
+    state.begin_shift()
+    assert not state.stopped
+    state.end_shift()
+    assert not state.stopped
+
+
+def test_a_finished_module_is_not_stopped_by_the_end_of_its_shift(board_shape: BoardShape) -> None:
+    state = folded(*(m for m in whole_shift(board_shape) if not isinstance(m, Ask)))
+    state.end_shift()
+    assert not state.stopped
+    assert state.verdict == "fail"

@@ -10,14 +10,22 @@ from tests.gui.conftest import NO_QT
 
 pytest.importorskip("PyQt6.QtWidgets", reason=NO_QT, exc_type=ImportError)
 
-from PyQt6.QtCore import QPoint, Qt
+from PyQt6.QtCore import QPoint, QSize, Qt
 from PyQt6.QtTest import QTest
 from PyQt6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from gui.look import load_tokens
 from gui.session import StationSession
-from gui.window import CLOSE_ANYWAY, CONTINUE, RETRY, STOP_AND_CLOSE
+from gui.window import (
+    CLOSE_ANYWAY,
+    CONTINUE,
+    FRAME_PX,
+    RETRY,
+    STOP_AND_CLOSE,
+    USUAL_PX,
+    size_on,
+)
 from station.catalogue import BoardShape
 from station.events import Ask, Happened, Listener, Message, Progress, RunStarted
 from tests.gui.conftest import STORED_BEFORE, WAIT_MS, Bench
@@ -109,6 +117,29 @@ def test_a_half_typed_label_is_not_called_wrong(make_bench: Make) -> None:
     bench = make_bench()
     QTest.keyClicks(bench.window.ask.entry, "320TM")
     assert bench.window.ask.note.words == ""
+    assert bench.window.ask.entry.property("tone") == ""
+
+
+def test_a_label_that_is_too_short_is_refused_by_return(make_bench: Make) -> None:
+    bench = make_bench()
+    QTest.keyClicks(bench.window.ask.entry, "320TM")
+    QTest.keyClick(bench.window.ask.entry, Qt.Key.Key_Return)
+    assert "Not accepted: 320TM" in bench.window.ask.note.words
+    assert bench.window.ask.entry.property("tone") == "fail"
+    assert not bench.called("run_shift")
+
+
+def test_a_scan_that_is_too_short_is_refused_at_once(make_bench: Make) -> None:
+    bench = make_bench()
+    scan(bench, "320TM")
+    assert "Not accepted: 320TM" in bench.window.ask.note.words
+    assert bench.window.ask.entry.property("tone") == "fail"
+
+
+def test_the_field_says_what_an_empty_label_does(make_bench: Make) -> None:
+    entry = make_bench().window.ask.entry
+    assert "fixture" in entry.placeholderText()
+    assert entry.fontMetrics().horizontalAdvance(entry.placeholderText()) < entry.width() - 36
 
 
 # -- a shift -----------------------------------------------------------------------------------
@@ -335,6 +366,21 @@ def test_stop_ends_the_run_and_names_the_operator(
     assert "Stopped" in bench.window.ask.note.words
 
 
+def test_a_stopped_module_has_no_verdict(
+    qtbot: QtBot, make_bench: Make, board_shape: BoardShape
+) -> None:
+    script = list(whole_shift(board_shape, channels=3))
+    bench = make_bench(script, holds=True)
+    started_and_shown(qtbot, bench, len(script))
+    badge = bench.window.strip.verdict
+    assert badge.words == "PASS so far"
+    by_button(bench)
+    qtbot.waitUntil(lambda: not bench.desk.shift_on, timeout=WAIT_MS)
+    assert badge.words == "stopped, no verdict"
+    assert badge.property("tone") == "unknown"
+    assert badge.sizeHint().width() <= badge.width()
+
+
 def test_stop_withdraws_a_question_so_that_the_run_can_end(qtbot: QtBot, make_bench: Make) -> None:
     bench = make_bench([PICK])
     asked(qtbot, bench)
@@ -409,6 +455,19 @@ def test_escape_continues_the_run(qtbot: QtBot, make_bench: Make) -> None:
     QTest.keyClick(bench.window.sheet, Qt.Key.Key_Escape)
     assert not bench.window.sheet.isVisible()
     assert bench.desk.shift_on
+
+
+def test_the_question_whether_to_close_goes_when_the_run_ends(
+    qtbot: QtBot, make_bench: Make
+) -> None:
+    bench = make_bench(holds=True)
+    start(qtbot, bench)
+    bench.window.close()
+    assert bench.window.sheet.isVisible()
+    bench.session.release.set()
+    qtbot.waitUntil(lambda: not bench.desk.shift_on, timeout=WAIT_MS)
+    assert not bench.window.sheet.isVisible()
+    assert bench.window.isVisible()
 
 
 def test_stop_and_close_waits_until_the_line_is_read_back_as_safe(
@@ -577,6 +636,28 @@ def test_operator_actions_are_large_and_every_button_has_a_name_and_the_keyboard
         assert made.focusPolicy() & Qt.FocusPolicy.TabFocus
         if made.isVisible():
             assert made.height() >= least.scientist_min, made.text()
+
+
+@pytest.mark.parametrize("available", [(1280, 720), (1366, 768), (1920, 1080)])
+def test_the_window_fits_the_screen_with_its_frame(
+    qtbot: QtBot, make_bench: Make, board_shape: BoardShape, available: tuple[int, int]
+) -> None:
+    script = list(whole_shift(board_shape, channels=3))
+    bench = make_bench(script, holds=True)
+    started_and_shown(qtbot, bench, len(script))
+    window, room = bench.window, QSize(*available) - QSize(*FRAME_PX)
+    wanted = size_on(QSize(*available))
+    window.resize(wanted)
+    assert window.size() == wanted
+    assert wanted == QSize(*USUAL_PX).boundedTo(room)
+    layout = window.layout()
+    assert layout is not None
+    qtbot.waitUntil(lambda: layout.minimumSize().height() <= window.height(), timeout=WAIT_MS)
+    for part in (window.top.stop, window.ask, window.test.channel, window.test.instruments):
+        corner = part.mapTo(window, QPoint(part.width(), part.height()))
+        assert window.rect().contains(corner), part
+    place = window.test.mapTo(window, QPoint(0, window.test.height()))
+    assert place.y() <= window.ask.mapTo(window, QPoint(0, 0)).y()
 
 
 def test_nothing_needs_hover_or_a_double_click(make_bench: Make) -> None:

@@ -7,9 +7,11 @@ from gui.words import (
     decimals_of,
     duration,
     limits_text,
+    number,
     offset_value,
     plural,
     sentence,
+    value_line,
     value_text,
     worst_of,
 )
@@ -103,3 +105,19 @@ def test_counts_agree_with_their_noun() -> None:
     assert plural(1, "result") == "1 result"
     assert plural(0, "result") == "0 results"
     assert plural(12345, "result") == "12\u202f345 results"
+
+
+def test_a_count_is_a_whole_number_without_error_and_unit() -> None:
+    assert value_line(Value("wrapped_tiles", 18.0, 0.0, "1", None, None, "pass")) == (
+        "Wrapped tiles 18"
+    )
+    assert value_line(Value("good_tiles", 3.0, 0.0, "1", None, None, None)) == "Good tiles 3"
+
+
+def test_a_value_without_unit_keeps_its_error() -> None:
+    assert value_text(Value("ratio", 1.0, 0.12, "1", None, None, None)) == "1.00 ± 0.12"
+
+
+def test_what_rounds_to_zero_has_no_minus_sign() -> None:
+    assert number(-0.0004, 3) == "0.000"
+    assert number(-0.0006, 3) == "−0.001"
