@@ -202,7 +202,10 @@ class Shift:
     def _wants_retest(self, module: Module) -> bool:
         verdict = collect(self._store, self._catalogue, module.label.text).verdict or "unknown"
         question = f"{module.label.text} is finished: {verdict.upper()}. Test it again?"
-        return self._answer(Ask(question, (KEEP, RETEST), KEEP)) == RETEST
+        answer = self._answer(Ask(question, (KEEP, RETEST), KEEP))
+        if answer not in (KEEP, RETEST):
+            raise ShiftStoppedError(f"no answer to: {question}")
+        return answer == RETEST
 
     def _inspect(self, module: Module) -> dict[int, BareTile]:
         """Inspect every bare tile of the tray; slot -> tile that may be used."""

@@ -9,7 +9,7 @@ from gui.widgets.board_map import BoardPanel, MapContent
 from gui.widgets.channel_panel import ChannelPanel
 from gui.widgets.instruments import ROWS_SEEN, InstrumentRow, InstrumentsPanel
 
-LOW_PX = 480
+LOW_PX = 450
 
 
 class TestPlace(QWidget):

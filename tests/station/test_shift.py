@@ -172,6 +172,11 @@ def test_a_finished_module_is_tested_again_when_the_operator_says_so(finished: F
     assert again.verdict == finished.done.verdict
 
 
+def test_a_stop_at_the_question_for_another_test_stops_the_shift(finished: Finished) -> None:
+    with pytest.raises(ShiftStoppedError, match="no answer"):
+        finished.session.run_shift(boards=1, answer=lambda ask: ask.default if ask.task else "")
+
+
 def test_another_label_than_that_in_the_fixture_is_refused(finished: Finished) -> None:
     with pytest.raises(ShiftStoppedError, match="is in the fixture"):
         finished.session.run_shift(boards=1, answer=default, label="320TMG3LC000999")
