@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.sipm.iv import breakdown_from_iv
-from analysis.sipm.peaks import fit_peaks
+from analysis.sipm.peaks import PeakFit, fit_peaks
 from analysis.sipm.spectrum import Spectrum
-from drivers.roles import BiasReading, ChargeRun
+from drivers.roles import BiasReading
 from station.catalogue import BoardShape
 from station.events import Curve, Event, Note, Procedure, Progress, RawData, Reading, RefusedError
 from station.line import Line
@@ -50,7 +50,8 @@ def operating_point(recipe: LedTest, temperature_c: float) -> OperatingPoint:
 def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     """Ramp the bias, scan the current, take an LED run, ramp down, and fit every channel.
 
-    Yields vbd_iv (V) and the curve "iv" for the board, then for every channel its curve
+    A channel that one run leaves in doubt gets the events of a second run as well. Yields
+    vbd_iv (V) and the curve "iv" for the board, then for every channel its curve
     "charge_spectrum" and gain, pedestal, noise, light_yield, crosstalk, gain_spread.
     """
     shape = board.shape
@@ -82,14 +83,18 @@ def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     }
     yield Note("operating point", conditions)
     yield Progress(2, steps, f"LED run of {recipe.n_events} events at {at.voltage_v:.2f} V")
-    run = _led_run(line, recipe)
-    _standing_bias(line, point, "after the LED run")
+    adc = yield from _led_run(line, recipe, point, "charges of the LED run")
+    fits = {p.channel: _fit(p.channel, adc[p.channel]) for p in shape.positions}
+    doubtful = sorted(channel for channel, fit in fits.items() if not fit.complete)
+    if doubtful:
+        yield Note("a second LED run for channels that could not be told", {"channels": doubtful})
+        more = yield from _led_run(line, recipe, point, "charges of the second LED run")
+        for channel in doubtful:
+            fits[channel] = _fit(channel, np.concatenate((adc[channel], more[channel])))
     yield Progress(3, steps, "ramping down")
     line.bias_down()
-    if "file" in run.settings:
-        yield RawData("charges of the LED run", Path(run.settings["file"]), "application/x-root")
     for done, position in enumerate(sorted(shape.positions, key=lambda p: p.channel), start=1):
-        yield from _channel(position.channel, run.adc[position.channel], conditions)
+        yield from _channel(fits[position.channel], conditions)
         yield Progress(3 + done, steps, f"channel {position.channel} at {position.name}")
 
 
@@ -135,35 +140,56 @@ def _standing_bias(line: Line, point: OperatingPoint, when: str) -> BiasReading:
     return at
 
 
-def _led_run(line: Line, recipe: LedTest) -> ChargeRun:
+def _led_run(
+    line: Line, recipe: LedTest, point: OperatingPoint, text: str
+) -> Generator[Event, str | UUID | None, NDArray[np.int_]]:
+    """Charges (n_channels, n_events) with the LED on; refused when the bias did not stand."""
     line.readout.configure(**recipe.readout)
     line.light.pulse_on()
     try:
-        return line.readout.take(
+        run = line.readout.take(
             recipe.n_events, checkpoint=line.checkpoint, deadline_s=LED_RUN_DEADLINE_S
         )
     finally:
         line.light.pulse_off()
+    _standing_bias(line, point, "after the LED run")
+    if "file" in run.settings:
+        yield RawData(text, Path(run.settings["file"]), "application/x-root")
+    return run.adc
+
+
+@dataclass(frozen=True)
+class _ChannelFit:
+    channel: int
+    spectrum: Spectrum
+    fit: PeakFit
+
+    @property
+    def complete(self) -> bool:
+        """Whether every quantity of the channel could be told."""
+        return all(getattr(self.fit, quantity).known for quantity in CHANNEL_QUANTITIES)
+
+
+def _fit(channel: int, adc: NDArray[np.int_]) -> _ChannelFit:
+    spectrum = Spectrum.from_charges(adc, bin_width=1.0, meta={"channel": channel})
+    return _ChannelFit(channel, spectrum, fit_peaks(spectrum))
 
 
 def _channel(
-    channel: int,
-    adc: NDArray[np.int_],
-    conditions: dict[str, float],
+    measured: _ChannelFit, conditions: dict[str, float]
 ) -> Generator[Event, str | UUID | None, None]:
-    spectrum = Spectrum.from_charges(adc, bin_width=1.0, meta={"channel": channel})
-    fit = fit_peaks(spectrum)
+    spectrum, fit = measured.spectrum, measured.fit
     yield Curve(
         "charge_spectrum",
         spectrum.edges,
         spectrum.counts,
         "ADC",
         "events",
-        channel,
+        measured.channel,
         model=fit.model,
         meta={"kind": fit.kind, "reasons": list(fit.reasons)},
     )
     for quantity in CHANNEL_QUANTITIES:
         yield Reading.from_estimate(
-            quantity, getattr(fit, quantity), channel=channel, conditions=conditions
+            quantity, getattr(fit, quantity), channel=measured.channel, conditions=conditions
         )

@@ -215,6 +215,18 @@ class World:
                 self._try_to_hold()
             return self._vacuum and self._held is not None
 
+    def kill_channel(self, channel: int) -> None:
+        """Fault: one SiPM gets no bias."""
+        with self._lock:
+            assert self._board is not None
+            self._board = replace(
+                self._board,
+                channels=tuple(
+                    replace(c, defect="dead") if c.channel == channel else c
+                    for c in self._board.channels
+                ),
+            )
+
     def drop(self) -> None:
         """Fault: the held tile falls and is gone."""
         with self._lock:

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.roles import ChargeRun
 from station import procedures
-from station.events import Reading, RefusedError
+from station.events import Curve, Note, RawData, Reading, RefusedError
 from station.line import Line
 from station.procedures import BoardUnderTest
 from station.recipes import load_recipes
@@ -37,3 +37,22 @@ def test_an_led_run_whose_bias_did_not_stand_is_refused(
         for event in procedures.test_board(line, BoardUnderTest(twin.world.shape), RECIPE):
             events.append(event)
     assert not [e for e in events if isinstance(e, Reading) and e.channel is not None]
+
+
+def test_channels_in_doubt_get_a_second_run_and_all_its_events(line: Line, twin: Twin) -> None:
+    twin.world.load()
+    twin.world.put_all_in_place()
+    twin.world.kill_channel(5)
+    events = list(procedures.test_board(line, BoardUnderTest(twin.world.shape), RECIPE))
+    (note,) = [e for e in events if isinstance(e, Note) and "second LED run" in e.text]
+    assert 5 in note.data["channels"]
+    counts = {
+        e.channel: e.y.sum()
+        for e in events
+        if isinstance(e, Curve) and e.quantity == "charge_spectrum"
+    }
+    for channel, count in counts.items():
+        runs = 2 if channel in note.data["channels"] else 1
+        assert count == runs * RECIPE.n_events
+    assert sum(isinstance(e, RawData) for e in events) == 2
+    assert not twin.bias.output_is_on()
