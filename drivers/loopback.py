@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import tty
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class _Outbox:
             return max(0.0, self._queue[0][0] - time.monotonic()) if self._queue else None
 
 
-class _Service:
+class _Service(ABC):
     """A thread around a loop that a pipe can wake."""
 
     def __init__(self, name: str) -> None:
@@ -148,8 +149,8 @@ class _Service:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _serve(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _serve(self) -> None: ...
 
 
 class _Connection:

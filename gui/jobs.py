@@ -53,6 +53,7 @@ class Job(QObject):
     def _work(self) -> None:
         try:
             result = self._call()
+        # nobody else would hear of it on this thread: the window shows every failure
         except BaseException as error:
             unexpected = not is_refusal(error)
             log.warning("%s: %s", self._thread.name, error, exc_info=unexpected)

@@ -312,6 +312,7 @@ def _read_root(file: Path, inside: str | None, bin_width: float) -> Spectrum:
         raise
     except KeyError as error:
         raise SpectrumFileError(file, "is not in this file", field=str(inside)) from error
+    # what uproot raises on damaged bytes depends on where the damage is
     except Exception as error:
         raise SpectrumFileError(file, f"cannot be read as ROOT: {error}", field=inside) from error
     meta = {"file": str(file), "format": "root", "histogram": name}
