@@ -10,17 +10,23 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from station.commands.answers import DEFAULT_DATA, DataOption, Exit, JsonOption, err, out
+from station.commands.answers import fail as _fail
+from station.commands.batch import batch
+from station.commands.dark import dark
+from station.commands.gain import gain
+from station.commands.iv import iv
+from station.commands.scan import scan
+
 if TYPE_CHECKING:
-    from station.gain_files import FileGain
     from station.session import Session
 
 app = typer.Typer(
@@ -31,30 +37,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console()
-err = Console(stderr=True)
-
-DEFAULT_DATA = Path("data")
-
-
-class Exit(IntEnum):
-    """What a script learns from a command."""
-
-    GOOD = 0
-    STOPPED = 1
-    WRONG_INPUT = 2
-    NOT_ALL_GOOD = 3
-
-
-DataOption = Annotated[
-    Path,
-    typer.Option("--data", envvar="TESSERA_DATA", help="Folder of records, pictures and reports."),
-]
 LineOption = Annotated[
     Path | None,
     typer.Option("--line", help="Site profile of the line (TOML). Without it: the twin."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as a JSON array.")]
 ShapeOption = Annotated[str, typer.Option(help="Board shape that the twin loads, such as D8F.")]
 SpeedOption = Annotated[float, typer.Option(min=0.1, help="How much faster than real the twin is.")]
 
@@ -326,77 +312,8 @@ def twin(
         _fail(str(error), Exit.STOPPED)
 
 
-@app.command()
-def gain(
-    files: Annotated[
-        list[str], typer.Argument(help="Spectra: CSV, TXT, NPZ, charge lists, FILE.root:HIST.")
-    ],
-    off: Annotated[
-        str | None, typer.Option(help="Light-off spectrum for mean and dispersion.")
-    ] = None,
-    enf_divisor: Annotated[
-        float | None, typer.Option(help="Divisor F of this device at this bias, measured.")
-    ] = None,
-    enf_divisor_sigma: Annotated[float | None, typer.Option(help="Error of the divisor F.")] = None,
-    store: Annotated[
-        bool, typer.Option("--store", help="Keep the results in the records.")
-    ] = False,
-    part: Annotated[
-        str | None, typer.Option(help="Label of the part that the spectra belong to.")
-    ] = None,
-    data: DataOption = DEFAULT_DATA,
-    operator: Annotated[str | None, typer.Option(help="Who measured; default: login name.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Gain of a SiPM from each spectrum, or the reason why it can't be told.
-
-    Exit code 3 when a gain can't be told, 2 when a file can't be read.
-
-    Example: tessera gain scan/*.csv --store --json
-    """
-    from db import StoreError
-    from station.gain_files import GainError, gain_of_files, store_gains
-    from station.session import DATABASE
-
-    not_stored = None
-    try:
-        results = gain_of_files(
-            files, off=off, enf_divisor=enf_divisor, enf_divisor_sigma=enf_divisor_sigma
-        )
-        if store:
-            store_gains(results, data, part_label=part, operator=operator)
-    except GainError as error:
-        _fail(str(error), Exit.WRONG_INPUT)
-    except StoreError as error:
-        not_stored = f"not stored: {error}"
-    if as_json:
-        print(json.dumps([result.as_data() for result in results], indent=2))
-    else:
-        _print_gains(results)
-    if not_stored is not None:
-        _fail(not_stored, Exit.STOPPED)
-    if store:
-        kept = sum(not result.unreadable for result in results)
-        err.print(f"{kept} of {len(results)} stored in {data / DATABASE}", soft_wrap=True)
-    if any(result.unreadable for result in results):
-        raise typer.Exit(Exit.WRONG_INPUT)
-    if any(result.estimate.value is None for result in results):
-        raise typer.Exit(Exit.NOT_ALL_GOOD)
-
-
-def _print_gains(results: "list[FileGain]") -> None:
-    widest = max(len(Path(result.file).name) for result in results)
-    for result in results:
-        estimate = result.estimate
-        shown = (
-            "can't tell"
-            if estimate.value is None
-            else f"{estimate.value:.3f} ± {estimate.sigma:.3f} {estimate.unit}"
-        )
-        name = Path(result.file).name
-        out.print(f"{name:<{widest}}  {shown:<26}  {estimate.method}", highlight=False)
-        for reason in estimate.reasons:
-            out.print(f"    {reason}", style="dim", markup=False, highlight=False)
+for _command in (gain, scan, iv, dark, batch):
+    app.command()(_command)
 
 
 @app.command()
@@ -491,11 +408,6 @@ def doctor(
         out.print(table)
     if not all(finding.healthy for finding in findings):
         raise typer.Exit(Exit.STOPPED)
-
-
-def _fail(message: str, code: Exit) -> NoReturn:
-    err.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Commands that analyse files: each module is one `tessera` command, a thin shell."""

@@ -1,0 +1,8 @@
+"""The command `tessera scan`."""
+
+from station.commands.answers import Exit, fail
+
+
+def scan() -> None:
+    """Not there yet."""
+    fail("not there yet", Exit.STOPPED)
