@@ -1,13 +1,9 @@
 """Every avalanche of a SiPM, one by one: the common source of charges and waveforms.
 
 All candidates are drawn as if every pixel were always recovered: Poisson light with jitter, dark
-counts, and by generations their prompt crosstalk, delayed crosstalk and afterpulses. Then they are
-thinned in causal order: a candidate in a pixel that fired a time t ago has the size
-1 - exp(-t / recovery) and triggers with the probability that goes with its reduced overvoltage, and
-an avalanche of reduced size keeps that part of its secondaries. The thinning is repeated until
-nothing changes; because causes precede effects, the result is unique.
-
-The branching is that of S. Vinogradov, arXiv:1109.2014.
+counts, and by generations their prompt crosstalk, delayed crosstalk and afterpulses, the branching
+process of S. Vinogradov, arXiv:1109.2014. Then those in pixels that have not recovered are thinned
+(`recovery`).
 """
 
 from collections.abc import Iterator
@@ -18,6 +14,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.sipm.simulate.recovery import Candidates, fired
 from analysis.sipm.simulate.truth import (
     SiPMTruth,
     afterpulsing,
@@ -31,7 +28,6 @@ from analysis.sipm.simulate.truth import (
 MAX_SECONDARIES = 0.95
 AVALANCHES_PER_CHUNK = 300_000
 NEGLIGIBLE = 1e-3
-BUCKETS = 1 << 20
 
 
 class Origin(IntEnum):
@@ -129,166 +125,126 @@ def simulate_avalanches(
 
     mean_photons: mean photons per light pulse, arriving at light_at_ns with a Gaussian spread of
     light_width_ns. Yields the events as a slice of 0..n_events and their avalanches, whose `event`
-    counts from the start of the slice. Raises ValueError on negative numbers.
+    counts from the start of the slice; nothing below breakdown. Raises ValueError on negative
+    numbers and on a stop before the start.
     """
     if min(mean_photons, n_events, light_width_ns) < 0 or stop_ns < start_ns:
         raise ValueError("light, events and widths must not be negative, nor stop before start")
-    if overvoltage(truth, bias_v, temperature_c) == 0:
+    over = overvoltage(truth, bias_v, temperature_c)
+    if over == 0:
         return
     mean = rates(truth, bias_v, temperature_c, mean_photons)
     expected = (mean.light + mean.dark_per_ns * (stop_ns - start_ns)) / (1.0 - mean.secondaries)
     step = int(np.clip(AVALANCHES_PER_CHUNK / (expected + 0.3), 1, max(n_events, 1)))
-    steepness = overvoltage(truth, bias_v, temperature_c) / truth.pde_scale_v
     for begin in range(0, n_events, step):
         events = slice(begin, min(begin + step, n_events))
-        found = _Candidates(rng, truth, mean, start_ns, stop_ns)
-        found.add_primaries(events.stop - events.start, light_at_ns, light_width_ns)
-        found.add_secondaries()
-        yield events, found.thinned(steepness)
-
-
-class _Candidates:
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        truth: SiPMTruth,
-        mean: Rates,
-        start_ns: float,
-        stop_ns: float,
-    ) -> None:
-        self._rng = rng
-        self._truth = truth
-        self._mean = mean
-        self._start_ns = start_ns
-        self._stop_ns = stop_ns
-        self._n_primaries = 0
-
-    def add_primaries(self, n_events: int, light_at_ns: float, light_width_ns: float) -> None:
-        rng, mean = self._rng, self._mean
-        window_ns = self._stop_ns - self._start_ns
-        events = np.arange(n_events)
-        if mean.light > 0:
-            jitter = 1.0 + self._truth.light_jitter * rng.standard_normal(n_events)
-            lit = np.repeat(events, rng.poisson(mean.light * np.maximum(jitter, 0.0)))
-        else:
-            lit = events[:0]
-        n_dark = int(rng.poisson(mean.dark_per_ns * window_ns * n_events))
-        light_time = np.full(len(lit), light_at_ns)
-        if light_width_ns > 0:
-            light_time += light_width_ns * rng.standard_normal(len(lit))
-        self.event = np.concatenate([lit, rng.integers(max(n_events, 1), size=n_dark)])
-        self.time = np.concatenate([light_time, self._start_ns + window_ns * rng.random(n_dark)])
-        self.pixel = rng.integers(self._truth.n_pixels, size=len(self.event))
-        self.origin = np.repeat(
-            np.array([Origin.LIGHT, Origin.DARK], dtype=np.int8), [len(lit), n_dark]
+        drawn = _primaries(
+            rng,
+            truth,
+            mean,
+            n_events=events.stop - events.start,
+            start_ns=start_ns,
+            stop_ns=stop_ns,
+            light_at_ns=light_at_ns,
+            light_width_ns=light_width_ns,
         )
-        self.parent = np.full(len(self.event), -1)
-        self._n_primaries = len(self.event)
-
-    def add_secondaries(self) -> None:
-        """Generations of secondaries: a Poisson total, dealt out to parents at random."""
-        rng, truth, mean = self._rng, self._truth, self._mean
-        if mean.secondaries == 0:
-            return
-        kinds = np.array(
-            [Origin.CROSSTALK, Origin.DELAYED_CROSSTALK, Origin.AFTERPULSE], dtype=np.int8
+        drawn = _with_secondaries(rng, truth, mean, drawn, stop_ns)
+        which, size = fired(
+            rng,
+            drawn,
+            n_pixels=truth.n_pixels,
+            recovery_ns=truth.recovery_ns,
+            steepness=over / truth.pde_scale_v,
         )
-        odds = np.array([mean.crosstalk, mean.delayed, mean.afterpulses]) / mean.secondaries
-        begin = 0
-        event, time, pixel = [self.event], [self.time], [self.pixel]
-        parent, origin = [self.parent], [self.origin]
-        while len(event[-1]):
-            n = int(rng.poisson(mean.secondaries * len(event[-1])))
-            mother = rng.integers(len(event[-1]), size=n)
-            kind = kinds[np.searchsorted(np.cumsum(odds)[:-1], rng.random(n), side="right")]
-            delay = np.zeros(n)
-            late = kind == Origin.DELAYED_CROSSTALK
-            delay[late] = truth.delayed_crosstalk_ns * rng.standard_exponential(late.sum())
-            again = np.flatnonzero(kind == Origin.AFTERPULSE)
-            slow = rng.random(len(again)) < truth.afterpulse_slow_share
-            delay[again] = rng.standard_exponential(len(again)) * np.where(
-                slow, truth.afterpulse_slow_ns, truth.afterpulse_fast_ns
-            )
-            where = rng.integers(truth.n_pixels, size=n)
-            where[again] = pixel[-1][mother[again]]
-            when = time[-1][mother] + delay
-            seen = when < self._stop_ns
-            mother = mother[seen]
-            parent.append(begin + mother)
-            begin += len(event[-1])
-            event.append(event[-1][mother])
-            time.append(when[seen])
-            pixel.append(where[seen])
-            origin.append(kind[seen])
-        self.event, self.time = np.concatenate(event), np.concatenate(time)
-        self.pixel, self.parent = np.concatenate(pixel), np.concatenate(parent)
-        self.origin = np.concatenate(origin)
-
-    def thinned(self, steepness: float) -> Avalanches:
-        """What is left when pixels need time to recover.
-
-        steepness: overvoltage over the voltage scale of the PDE; a pixel at the fraction s of its
-        overvoltage triggers with (1 - exp(-s steepness)) / (1 - exp(-steepness)).
-        """
-        size = np.ones(len(self.event))
-        fires = np.ones(len(self.event), dtype=bool)
-        shared, rounds, group = _in_shared_pixels(
-            self.event * self._truth.n_pixels, self.pixel, self.time
-        )
-        luck = self._rng.random(len(shared))
-        born = self._rng.random(len(self.event) - self._n_primaries)
-        if not len(shared):
-            return Avalanches(self.event, self.time, self.pixel, size, self.origin)
-        time, parent = self.time[shared], self.parent[shared]
-        again = self.origin[shared] == Origin.AFTERPULSE
-        reference = np.ones(len(shared))
-        reference[again] = self._recovered(time[again] - self.time[parent[again]])
-        needed = luck * -np.expm1(-steepness * reference)
-        offered = np.ones(len(self.event), dtype=bool)
-        mother = self.parent[self._n_primaries :]
-        while True:
-            fires[:] = offered
-            last = np.full(int(group.max()) + 1, -np.inf)
-            for turn in rounds:
-                which = group[turn]
-                state = self._recovered(time[turn] - last[which])
-                size[shared[turn]] = state
-                hit = offered[shared[turn]] & (needed[turn] < -np.expm1(-steepness * state))
-                fires[shared[turn]] = hit
-                last[which[hit]] = time[turn][hit]
-            before = offered[self._n_primaries :].copy()
-            offered[self._n_primaries :] = fires[mother] & (born < size[mother])
-            if np.array_equal(before, offered[self._n_primaries :]):
-                break
-        return Avalanches(
-            self.event[fires], self.time[fires], self.pixel[fires], size[fires], self.origin[fires]
+        yield (
+            events,
+            Avalanches(
+                drawn.event[which],
+                drawn.time_ns[which],
+                drawn.pixel[which],
+                size,
+                drawn.origin[which],
+            ),
         )
 
-    def _recovered(self, since_ns: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(-np.expm1(-since_ns / self._truth.recovery_ns), dtype=np.float64)
+
+def _primaries(
+    rng: np.random.Generator,
+    truth: SiPMTruth,
+    mean: Rates,
+    *,
+    n_events: int,
+    start_ns: float,
+    stop_ns: float,
+    light_at_ns: float,
+    light_width_ns: float,
+) -> Candidates:
+    events = np.arange(n_events)
+    lit = events[:0]
+    if mean.light > 0:
+        light = np.maximum(1.0 + truth.light_jitter * rng.standard_normal(n_events), 0.0)
+        lit = np.repeat(events, rng.poisson(mean.light * light))
+    n_dark = int(rng.poisson(mean.dark_per_ns * (stop_ns - start_ns) * n_events))
+    light_time = np.full(len(lit), light_at_ns)
+    if light_width_ns > 0:
+        light_time += light_width_ns * rng.standard_normal(len(lit))
+    dark_time = start_ns + (stop_ns - start_ns) * rng.random(n_dark)
+    n = len(lit) + n_dark
+    return Candidates(
+        event=np.concatenate([lit, rng.integers(max(n_events, 1), size=n_dark)]),
+        time_ns=np.concatenate([light_time, dark_time]),
+        pixel=rng.integers(truth.n_pixels, size=n),
+        origin=np.repeat(np.array([Origin.LIGHT, Origin.DARK], dtype=np.int8), [len(lit), n_dark]),
+        parent=np.zeros(0, dtype=np.int64),
+        generation=np.zeros(n, dtype=np.int64),
+        in_same_pixel=np.zeros(0, dtype=np.bool_),
+    )
 
 
-def _in_shared_pixels(
-    first_pixel: NDArray[np.int64], pixel: NDArray[np.int64], time_ns: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Candidates whose pixel has another candidate in the same event.
-
-    Returns their indices (m,), ordered by pixel and time; the positions in it of the first, second,
-    third... candidate of every pixel; and the number of the pixel of each (m,).
-    """
-    key = first_pixel + pixel
-    bucket = (key * 0x9E3779B1 >> 7) & (BUCKETS - 1)
-    maybe = np.flatnonzero(np.bincount(bucket, minlength=BUCKETS)[bucket] > 1)
-    maybe = maybe[np.lexsort((time_ns[maybe], key[maybe]))]
-    ordered = key[maybe]
-    new = np.ones(len(ordered), dtype=bool)
-    new[1:] = ordered[1:] != ordered[:-1]
-    alone = new & np.append(new[1:], True)
-    shared, new = maybe[~alone], new[~alone]
-    if not len(shared):
-        return shared, [], shared
-    starts = np.flatnonzero(new)
-    group = np.cumsum(new) - 1
-    rank = np.arange(len(shared)) - starts[group]
-    by_rank = np.argsort(rank, kind="stable")
-    return shared, np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]), group
+def _with_secondaries(
+    rng: np.random.Generator,
+    truth: SiPMTruth,
+    mean: Rates,
+    primaries: Candidates,
+    stop_ns: float,
+) -> Candidates:
+    """Generation after generation: a Poisson total of secondaries, dealt out to random parents."""
+    if mean.secondaries == 0:
+        return primaries
+    odds = np.array([mean.crosstalk, mean.crosstalk + mean.delayed]) / mean.secondaries
+    event, time, pixel = [primaries.event], [primaries.time_ns], [primaries.pixel]
+    origin, parent = [primaries.origin], [primaries.parent]
+    begin = 0
+    while n_parents := len(event[-1]):
+        n = int(rng.poisson(mean.secondaries * n_parents))
+        mother = rng.integers(n_parents, size=n)
+        kind = Origin.CROSSTALK + np.searchsorted(odds, rng.random(n), side="right")
+        delay = np.zeros(n)
+        late = kind == Origin.DELAYED_CROSSTALK
+        delay[late] = truth.delayed_crosstalk_ns * rng.standard_exponential(int(late.sum()))
+        again = np.flatnonzero(kind == Origin.AFTERPULSE)
+        slow = rng.random(len(again)) < truth.afterpulse_slow_share
+        delay[again] = rng.standard_exponential(len(again)) * np.where(
+            slow, truth.afterpulse_slow_ns, truth.afterpulse_fast_ns
+        )
+        where = rng.integers(truth.n_pixels, size=n)
+        where[again] = pixel[-1][mother[again]]
+        when = time[-1][mother] + delay
+        seen = when < stop_ns
+        mother = mother[seen]
+        parent.append(begin + mother)
+        begin += n_parents
+        event.append(event[-1][mother])
+        time.append(when[seen])
+        pixel.append(where[seen])
+        origin.append(kind[seen].astype(np.int8))
+    origins = np.concatenate(origin)
+    return Candidates(
+        event=np.concatenate(event),
+        time_ns=np.concatenate(time),
+        pixel=np.concatenate(pixel),
+        origin=origins,
+        parent=np.concatenate(parent),
+        generation=np.repeat(np.arange(len(event)), [len(one) for one in event]),
+        in_same_pixel=origins[len(primaries.event) :] == Origin.AFTERPULSE,
+    )
