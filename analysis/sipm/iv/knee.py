@@ -1,0 +1,146 @@
+"""Where a knee is: maxima of the first and the second derivative of ln I.
+
+A derivative is the slope (the curvature) of a straight line (a parabola) through a few neighbouring
+points. The averaging, the step and the noise move and spread its maximum. How far, is told by the
+same estimator on curves drawn from a model fitted to the data, whose maximum is known: the shift is
+corrected and the spread is the error.
+"""
+
+from dataclasses import dataclass, replace
+from math import hypot
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.sipm.iv.curve import IVCurve
+from analysis.sipm.iv.turn_on import LOG_W, V0, TurnOn
+
+Array = NDArray[np.float64]
+Order = Literal[1, 2]
+
+REPLICAS = 60
+WINDOWS = {1: (2, 3, 4, 6, 8, 11, 15, 20, 27), 2: (3, 4, 5, 7, 9, 12, 16, 21, 28)}
+SEARCH_V = 0.7
+AROUND_V = 2.5
+GRID_V = 0.01
+SHIFT_SHARE, STEP_SHARE, WIDTH_SHARE = 0.25, 0.03, 0.05
+LEAST_SIGMA_V = 0.003
+
+
+@dataclass(frozen=True)
+class Knee:
+    """Position of a maximum with its error, V; the correction that was applied, V; the window.
+
+    The error holds the spread on drawn curves, a quarter of the correction, and what another shape
+    of the onset would do: 3 % of the step, 5 % of the onset's width and 3 mV, chosen on curves
+    whose onset is none of the model's.
+    """
+
+    value_v: float
+    sigma_v: float
+    shift_v: float
+    points: int
+
+
+def slopes(
+    voltage: Array, log_current: Array, log_sigma: Array, points: int
+) -> tuple[Array, Array, Array]:
+    """Straight lines through `points` neighbours: where (V), slope and its error (1/V)."""
+    at, lever = _levers(voltage, points, 1)
+    window = np.arange(len(voltage) - points + 1)[:, None] + np.arange(points)
+    slope = (lever * log_current[window]).sum(axis=1)
+    sigma = np.sqrt((lever**2 * log_sigma[window] ** 2).sum(axis=1))
+    return at, slope, np.maximum(sigma, 1e-9)
+
+
+def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
+    """Maximum of the first (order 1) or second (order 2) derivative of ln I; None if out of reach.
+
+    The window is the one with the least error on curves drawn from the model.
+    """
+    rng = np.random.default_rng(len(curve))
+    drawn = model.draws(rng, REPLICAS)
+    grid = np.arange(-AROUND_V + 1.0, AROUND_V - 1.0, GRID_V) + model.parameters[V0]
+    best = _grid_maximum(model, model.parameters[None, :], grid, order)[0]
+    truth = _grid_maximum(model, drawn, grid, order)
+    near = curve.between(best - AROUND_V, best + AROUND_V)
+    if len(near) < 5:
+        spare = np.argsort(np.abs(curve.voltage_v - best))[:9]
+        near = curve.between(curve.voltage_v[spare].min(), curve.voltage_v[spare].max())
+    voltage = near.voltage_v
+    floor = np.maximum(0.5 * model.constant_a, 0.02 * np.exp(model.parameters[0]) + 1e-18)
+    smooth = model.current(voltage, drawn)
+    noise = np.hypot(model.constant_a, model.relative * smooth)
+    if near.sigma_a is not None:
+        noise = np.broadcast_to(near.sigma_a, smooth.shape)
+    replicas = smooth + noise * rng.standard_normal(smooth.shape)
+    log_replicas = np.log(np.maximum(replicas, floor))
+    log_current = np.log(np.maximum(near.current_a, floor))
+    chosen: Knee | None = None
+    for points in WINDOWS[order]:
+        if points > max(order + 1, len(voltage) // 3):
+            break
+        at, lever = _levers(voltage, points, order)
+        inside = np.abs(at - best) < max(SEARCH_V, 2.5 * float(np.median(np.diff(voltage))))
+        if np.count_nonzero(inside) < 3:
+            continue
+        operator = _matrix(lever[inside], np.flatnonzero(inside), len(voltage))
+        found = _vertices(at[inside], log_replicas @ operator.T)
+        measured = _vertices(at[inside], (log_current @ operator.T)[None, :])[0]
+        off = found - truth
+        low, shift, high = np.quantile(off, [0.16, 0.5, 0.84])
+        sigma = float(np.hypot(0.5 * (high - low), SHIFT_SHARE * shift))
+        if chosen is None or sigma < chosen.sigma_v:
+            chosen = Knee(float(measured - shift), sigma, float(shift), points)
+    if chosen is None:
+        return None
+    step = float(np.median(np.diff(voltage)))
+    width = float(np.exp(model.parameters[LOG_W]))
+    shape = hypot(STEP_SHARE * step, WIDTH_SHARE * width, LEAST_SIGMA_V)
+    return replace(chosen, sigma_v=hypot(chosen.sigma_v, shape))
+
+
+def _levers(voltage: Array, points: int, order: Order) -> tuple[Array, Array]:
+    """Weights that give the derivative at the middle of every window, (m, points)."""
+    window = np.arange(len(voltage) - points + 1)[:, None] + np.arange(points)
+    v = voltage[window]
+    center = v.mean(axis=1)
+    away = v - center[:, None]
+    square = (away**2).sum(axis=1, keepdims=True)
+    if order == 1:
+        return center, away / square
+    if points == 3:
+        left, right = away[:, 1] - away[:, 0], away[:, 2] - away[:, 1]
+        span = left + right
+        lever = np.stack([2 / (left * span), -2 / (left * right), 2 / (right * span)], axis=1)
+        return center, lever
+    bent = away**2 - square / points
+    bent -= away * (bent * away).sum(axis=1, keepdims=True) / square
+    return center, 2.0 * bent / (bent**2).sum(axis=1, keepdims=True)
+
+
+def _matrix(lever: Array, begin: NDArray[np.int64], n: int) -> Array:
+    matrix = np.zeros((len(lever), n))
+    rows = np.arange(len(lever))[:, None]
+    matrix[rows, begin[:, None] + np.arange(lever.shape[1])] = lever
+    return matrix
+
+
+def _vertices(at: Array, values: Array) -> Array:
+    """Positions of the maxima of every row, from the parabola through three points, (rows,)."""
+    peak = np.clip(np.argmax(values, axis=1), 1, len(at) - 2)
+    rows = np.arange(len(values))
+    x0, x1, x2 = at[peak - 1], at[peak], at[peak + 1]
+    y0, y1, y2 = values[rows, peak - 1], values[rows, peak], values[rows, peak + 1]
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vertex = 0.5 * (x0 + x1) + left / (left - right) * 0.5 * (x2 - x0)
+    return np.asarray(np.where(left > right, np.clip(vertex, x0, x2), x1), dtype=np.float64)
+
+
+def _grid_maximum(model: TurnOn, parameters: Array, grid: Array, order: Order) -> Array:
+    log_current = np.log(model.current(grid, parameters))
+    derivative = np.diff(log_current, n=order, axis=1)
+    at = grid[1:-1] if order == 2 else 0.5 * (grid[1:] + grid[:-1])
+    return _vertices(at, derivative)
