@@ -5,167 +5,331 @@ the same temperature, bias and gate; the photon statistics with crosstalk and ga
 through the divisor F, which has to be measured for the device and voltage.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import hypot, sqrt
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.estimate import Estimate, unknown
+from analysis.sipm.assumptions import Broken, Evaluation, evaluate
+from analysis.sipm.dark_dispersion import dark_only
+from analysis.sipm.drift import drift
+from analysis.sipm.light_scan import IntensityScan, intensity_scan
+from analysis.sipm.moments import Flaw, Summary, moments, one_pair, pairs
 from analysis.sipm.peaks import PeakFit
+from analysis.sipm.refusals import pair_sentences
 from analysis.sipm.spectrum import Spectrum
 
+__all__ = [
+    "Broken",
+    "Flaw",
+    "IntensityScan",
+    "ManyGains",
+    "Summary",
+    "dark_only",
+    "divisor_of",
+    "enf_divisor",
+    "enf_divisor_of_pair",
+    "generalised_divisor",
+    "intensity_scan",
+    "mean_dispersion",
+    "mean_dispersion_many",
+    "moments",
+    "prediction",
+]
+
 METHOD = "mean and dispersion"
+DIVISOR_METHOD = "crosstalk and gain spread of resolved peaks"
 UNIT = "ADC/pe"
-LEAST_ENTRIES = 200
-LEAST_SIGNIFICANCE = 5.0
-MOST_OVERFLOW = 5e-4
-MOST_STRAY = 0.2
+DRIFT_SIGNIFICANCE = 6.0
+MOST_DRIFT = 0.05
+QUIETER = 4.0
+
+Array = NDArray[np.float64]
+
+
+def generalised_divisor(
+    crosstalk: float, relative_spread: float, pulse_charge: float = 1.0, pulse_variance: float = 0.0
+) -> float:
+    """Divisor F = w / (1 - lambda)^2 + (v + (sigma_G / G)^2) / w.
+
+    crosstalk: mean prompt secondaries lambda per avalanche. relative_spread: sigma_G / G.
+    pulse_charge, pulse_variance: mean w and variance v of the charge of one pixel with its
+    afterpulses inside the gate, in units of G; 1 and 0 without afterpulses. The factor
+    1 / (1 - lambda)^2 is variance over mean of the generalised Poisson law (S. Vinogradov,
+    arXiv:1109.2014); it is not the excess noise factor 1 / (1 - lambda).
+    """
+    return (
+        pulse_charge / (1 - crosstalk) ** 2 + (pulse_variance + relative_spread**2) / pulse_charge
+    )
 
 
 def enf_divisor(fit: PeakFit) -> Estimate:
     """Divisor F = 1 / (1 - lambda)^2 + (sigma_G / G)^2 from a fit with resolved peaks.
 
-    The first term is variance over mean of the generalised Poisson law (S. Vinogradov,
-    arXiv:1109.2014); it is not the excess noise factor 1 / (1 - lambda).
+    A fit that knows its divisor itself (attribute `enf_divisor`) is believed.
     """
-    method = "crosstalk and gain spread of resolved peaks"
-    gain, spread, crosstalk = fit.gain, fit.gain_spread, fit.crosstalk
+    own = getattr(fit, "enf_divisor", None)
+    if isinstance(own, Estimate):
+        return own
+    return divisor_of(fit.crosstalk, fit.gain_spread, fit.gain, fit.reasons)
+
+
+def divisor_of(
+    crosstalk: Estimate, gain_spread: Estimate, gain: Estimate, reasons: tuple[str, ...] = ()
+) -> Estimate:
+    """The divisor from crosstalk lambda, gain spread (ADC) and gain (ADC/pe) of the same bias."""
     if (
         gain.value is None
-        or spread.value is None
+        or gain_spread.value is None
         or crosstalk.value is None
-        or spread.sigma is None
+        or gain_spread.sigma is None
         or crosstalk.sigma is None
     ):
-        return unknown("1", method, *(fit.reasons or ("the peaks are not resolved",)))
-    relative = spread.value / gain.value
-    value = 1 / (1 - crosstalk.value) ** 2 + relative**2
+        return unknown("1", DIVISOR_METHOD, *(reasons or ("the peaks are not resolved",)))
+    if not 0 <= crosstalk.value < 1 or gain.value <= 0:
+        return unknown("1", DIVISOR_METHOD, f"crosstalk of {crosstalk.value:.3g} is impossible")
+    relative = gain_spread.value / gain.value
+    value = generalised_divisor(crosstalk.value, relative)
     by_crosstalk = 2 / (1 - crosstalk.value) ** 3 * crosstalk.sigma
-    by_spread = 2 * relative * spread.sigma / gain.value
-    return Estimate(value, hypot(by_crosstalk, by_spread), "1", method)
+    by_spread = 2 * relative * gain_spread.sigma / gain.value
+    return Estimate(value, hypot(by_crosstalk, by_spread), "1", DIVISOR_METHOD)
 
 
-def mean_dispersion(on: Spectrum, off: Spectrum, enf_divisor: Estimate | None) -> Estimate:
-    """Gain G = (Var_on - Var_off) / (F (Mean_on - Mean_off)), ADC per photoelectron.
+def enf_divisor_of_pair(
+    on: Spectrum, off: Spectrum, gain: Estimate, light_jitter: Estimate | None = None
+) -> Estimate:
+    """Divisor F = (Var_on - Var_off - B^2 dQ^2) / (G (Mean_on - Mean_off)) where G is known.
+
+    gain: G in ADC/pe at the same bias and temperature, from resolved peaks; it may come from the
+    light-on run of the pair. Afterpulses and everything else that widens the light are then part
+    of F, as they should be. Without `light_jitter` B is 0 with the error 3 %.
+    """
+    method = "known gain, mean and dispersion"
+    if gain.value is None or gain.sigma is None or gain.value <= 0:
+        return unknown("1", method, *(gain.reasons or ("the gain is not positive",)))
+    curvature, curvature_sigma = _curvature_of(light_jitter)
+    pair = one_pair(on, off)
+    found = _checked(on, off) or pair_sentences(
+        evaluation := evaluate(
+            pair,
+            np.ones(1),
+            np.zeros(1),
+            curvature=curvature,
+            curvature_sigma=curvature_sigma,
+        ),
+        pair,
+        skip=Broken.SHAPE,
+    )
+    if found:
+        return unknown("1", method, *found)
+    value = float(evaluation.gain[0]) / gain.value
+    parts = {name: float(part[0]) / gain.value for name, part in evaluation.budget.items()}
+    sigma = hypot(*parts.values(), value * gain.sigma / gain.value)
+    goodness = {f"sigma_{name}": part for name, part in parts.items() if name != "divisor"}
+    return Estimate(value, sigma, "1", method, goodness)
+
+
+def mean_dispersion(
+    on: Spectrum,
+    off: Spectrum,
+    enf_divisor: Estimate | None,
+    light_jitter: Estimate | None = None,
+    *,
+    curvature: Estimate | None = None,
+    noise: Estimate | None = None,
+    n_pixels: int | None = None,
+    on_charges: ArrayLike | None = None,
+    off_charges: ArrayLike | None = None,
+) -> Estimate:
+    """Gain G = (Var_on - Var_off - c dQ^2) / (F dQ), dQ = Mean_on - Mean_off, ADC per p.e.
 
     on, off: spectra with and without light, same temperature, bias, gate and ADC setting.
     enf_divisor: F with its error, measured for this device and voltage; without it the gain is
-        unknown. Light that varies from pulse to pulse is not part of F and would add to the gain
-        in proportion to its mean.
+        unknown.
+    light_jitter: relative rms B of the light from pulse to pulse, c = B^2. Without it B is taken
+        as 0 with an error of 3 %, which limits the light that can be used.
+    curvature: c itself as measured by an intensity scan, with the finite number of pixels in it
+        (about -1 / n_pixels); replaces `light_jitter`.
+    noise: rms of the electronics in ADC, if known: the light-off run cannot be narrower.
+    n_pixels: pixels of the SiPM; 3000 when not given. Used for errors only.
+    on_charges, off_charges: (n_events,) the charges in ADC in the order in which they were taken;
+        a moving baseline is then found and refused.
 
     The statistical error follows from the variance of mean and variance of each run,
-    Var(s^2) = (m4 - s^4) / N with the fourth central moment m4, and their covariance m3 / N; the
-    error of F is added. At very high dark rates pixels do not recover between avalanches and the
-    result is the effective gain.
+    Var(s^2) = (m4 - s^4) / N with the fourth central moment m4, and their covariance m3 / N; for
+    Gaussian spectra that is sigma_G / G = sqrt(2 [(mu F + s^2)^2 + s^4] / N) / (mu F). Its parts
+    are in `goodness`: sigma_statistics, sigma_divisor, sigma_curvature (light jitter and finite
+    pixels), sigma_occupancy (pixels that dark counts keep busy), sigma_baseline, sigma_binning. At
+    very high dark rates pixels do not recover between avalanches: the result is the effective gain
+    and says so.
     """
-    refusals = _refusals(on, off)
-    if refusals:
-        return unknown(UNIT, METHOD, *refusals)
-    mean_on, var_on, cov_on = _moments(on)
-    mean_off, var_off, cov_off = _moments(off)
-    shift, growth = mean_on - mean_off, var_on - var_off
-    covariance = cov_on + cov_off
-    shift_sigma, growth_sigma = sqrt(covariance[0, 0]), sqrt(covariance[1, 1])
-    goodness = {
-        "mean_shift_adc": shift,
-        "variance_growth_adc2": growth,
-        "shift_significance": shift / shift_sigma,
-    }
-    divisor = unknown("1", METHOD, "the divisor F of this device is not given")
-    if enf_divisor is not None:
-        divisor = enf_divisor
-    if shift < -LEAST_SIGNIFICANCE * shift_sigma:
-        problem = f"baselines differ: light lowers the mean by {-shift:.3g} ADC"
-    elif shift < LEAST_SIGNIFICANCE * shift_sigma:
-        problem = f"no light: the mean rises by {shift:.3g} +- {shift_sigma:.2g} ADC"
-    elif growth < 3 * growth_sigma:
-        problem = "the variance does not rise with the mean: moving baseline, or light not seen"
-    elif divisor.value is None or divisor.sigma is None:
-        problem = f"the divisor F is unknown: {'; '.join(divisor.reasons)}"
-    elif divisor.value < 1:
-        problem = f"the divisor F cannot be {divisor.value:.3g}, below 1"
-    else:
-        ratio = growth / shift
-        slope = np.array([-ratio / shift, 1 / shift])
-        statistical = sqrt(float(slope @ covariance @ slope))
-        gain = ratio / divisor.value
-        problem = _baseline_step(on, off, gain, shift)
-        if not problem:
-            sigma = hypot(statistical, gain * divisor.sigma) / divisor.value
-            return Estimate(gain, sigma, UNIT, METHOD, goodness, _warnings(on, off))
-    return unknown(UNIT, METHOD, problem, goodness=goodness)
+    problems = _checked(on, off)
+    if problems:
+        return unknown(UNIT, METHOD, *problems)
+    divisor = enf_divisor or unknown("1", METHOD, "the divisor F of this device is not given")
+    c, c_sigma = _curvature_of(light_jitter, curvature)
+    pair = one_pair(on, off)
+    evaluation = evaluate(
+        pair,
+        np.array([np.nan if divisor.value is None else divisor.value]),
+        np.array([np.nan if divisor.sigma is None else divisor.sigma]),
+        curvature=c,
+        curvature_sigma=c_sigma,
+        n_pixels=n_pixels,
+    )
+    goodness = _goodness(evaluation)
+    problems = pair_sentences(evaluation, pair, divisor=divisor)
+    if problems:
+        return unknown(UNIT, METHOD, *problems, goodness=goodness)
+    problems = _too_quiet(pair.off, noise)
+    gain, sigma = float(evaluation.gain[0]), float(evaluation.sigma[0])
+    drifting, drift_sigma, warnings = _drifts(evaluation, on_charges, off_charges)
+    problems += drifting
+    if problems:
+        return unknown(UNIT, METHOD, *problems, goodness=goodness)
+    if drift_sigma:
+        goodness["sigma_baseline"] = hypot(goodness["sigma_baseline"], drift_sigma)
+        sigma = hypot(sigma, drift_sigma)
+    if evaluation.effective[0]:
+        warnings += ("effective gain: dark counts keep a part of the pixels busy",)
+    return Estimate(gain, sigma, UNIT, METHOD, goodness, warnings)
 
 
-def _refusals(on: Spectrum, off: Spectrum) -> list[str]:
-    reasons = []
-    for name, spectrum in (("light-on", on), ("light-off", off)):
-        if spectrum.n_entries < LEAST_ENTRIES:
-            reasons.append(f"{spectrum.n_entries:.0f} entries in the {name} spectrum are too few")
-            continue
-        if not np.allclose(spectrum.counts, np.rint(spectrum.counts), atol=1e-6):
-            reasons.append(f"the {name} counts are not whole numbers")
-        for end, where in ((0, "first"), (-1, "last")):
-            share = spectrum.counts[end] / spectrum.n_entries
-            beside = spectrum.counts[1] if end == 0 else spectrum.counts[-2]
-            if (
-                len(spectrum.counts) > 8
-                and share > MOST_OVERFLOW
-                and _piles_up(spectrum.counts[end], beside)
-            ):
-                reasons.append(
-                    f"{share:.2%} of the {name} entries are in the {where} bin: out of range"
-                )
-    if not reasons and not np.isclose(np.median(on.widths), np.median(off.widths), rtol=1e-3):
-        reasons.append("the two spectra have different bin widths: different ADC settings?")
-    return reasons
+@dataclass(frozen=True)
+class ManyGains:
+    """Gains of (n_channels,) channels in ADC/pe; nan where there is none.
+
+    broken: `Broken` bits that say why; on_flaws, off_flaws: `Flaw` bits of the runs. effective:
+    where dark counts may change the gain by more than 1 %. budget: contributions to sigma by name.
+    """
+
+    gain: Array
+    sigma: Array
+    broken: NDArray[np.uint32]
+    on_flaws: NDArray[np.uint32]
+    off_flaws: NDArray[np.uint32]
+    effective: NDArray[np.bool_]
+    budget: Mapping[str, Array]
 
 
-def _piles_up(end: float, beside: float) -> bool:
-    return bool(end > 2 * beside + 5 * sqrt(beside + 1))
+def mean_dispersion_many(
+    on: ArrayLike,
+    off: ArrayLike,
+    edges: ArrayLike,
+    f: ArrayLike,
+    f_sigma: ArrayLike,
+    *,
+    curvature: float = 0.0,
+    curvature_sigma: float | None = None,
+    n_pixels: int | None = None,
+    threads: int = 2,
+) -> ManyGains:
+    """`mean_dispersion` for many channels at once, with the same answers and refusals.
 
+    on, off: (n_channels, n_bins) counts of any real dtype; edges: (n_bins + 1,) in ADC. f, f_sigma:
+    the divisor and its error, for all or (n_channels,); nan where unknown. Contents that are
+    negative or not finite make their own channel unknown, never the others.
 
-def _moments(spectrum: Spectrum) -> tuple[float, float, NDArray[np.float64]]:
-    """Mean, variance, and the (2, 2) covariance of the two."""
-    n = spectrum.n_entries
-    mean, variance = spectrum.mean, spectrum.variance
-    away = spectrum.centers - mean
-    third = float(spectrum.counts @ away**3) / n
-    fourth = float(spectrum.counts @ away**4) / n
-    spread = max(fourth - variance**2, 0.0)
-    return mean, variance, np.array([[variance, third], [third, spread]]) / n
-
-
-def _warnings(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
-    return tuple(
-        f"a few far entries make {_stray_share(spectrum):.0%} of the {name} variance"
-        for name, spectrum in (("light-on", on), ("light-off", off))
-        if _stray_share(spectrum) > MOST_STRAY
+    Raises ValueError on shapes that do not fit.
+    """
+    pair = pairs(on, off, edges, threads=threads)
+    found = evaluate(
+        pair,
+        np.asarray(f, dtype=np.float64),
+        np.asarray(f_sigma, dtype=np.float64),
+        curvature=curvature,
+        curvature_sigma=curvature_sigma,
+        n_pixels=n_pixels,
+    )
+    return ManyGains(
+        found.gain,
+        found.sigma,
+        found.broken,
+        pair.on.flaws,
+        pair.off.flaws,
+        found.effective,
+        found.budget,
     )
 
 
-def _baseline_step(on: Spectrum, off: Spectrum, gain: float, shift: float) -> str:
-    """Why the baselines must differ; empty as far as they look alike.
+def prediction(charge_pe: float, divisor: float, noise_pe: float, n_events: float) -> float:
+    """Relative statistical error of the gain, sqrt(2 [(mu F + s^2)^2 + s^4] / N) / (mu F).
 
-    The low edge of the light-on run cannot lie below that of the light-off run, and as long as
-    many pulses give no photoelectron it cannot lie above it either.
+    charge_pe: mean charge mu of the light in p.e.; noise_pe: light-off rms s in p.e.; n_events: N
+    of each run. For spectra that are Gaussian, which takes many p.e. or much noise.
     """
-    noise = _quantile(off, 0.5) - _quantile(off, 0.16)
-    noise = max(noise, 0.5 * float(np.median(off.widths)))
-    step = _quantile(on, 0.02) - _quantile(off, 0.02)
-    if step < -1.5 * noise or (shift < 3 * gain and step > 2.5 * noise):
-        return f"baselines differ: light on begins {step:+.3g} ADC from light off"
-    return ""
+    light = charge_pe * divisor
+    return sqrt(2 * ((light + noise_pe**2) ** 2 + noise_pe**4) / n_events) / light
 
 
-def _quantile(spectrum: Spectrum, share: float) -> float:
-    below = np.append(0.0, np.cumsum(spectrum.counts))
-    return float(np.interp(share * below[-1], below, spectrum.edges))
+def _curvature_of(
+    light_jitter: Estimate | None, curvature: Estimate | None = None
+) -> tuple[float, float | None]:
+    if curvature is not None and curvature.value is not None and curvature.sigma is not None:
+        return curvature.value, curvature.sigma
+    if light_jitter is None or light_jitter.value is None or light_jitter.sigma is None:
+        return 0.0, None
+    b, sigma = light_jitter.value, light_jitter.sigma
+    from_jitter = hypot(2 * b * sigma, sqrt(2) * sigma**2)
+    return b**2, hypot(from_jitter, 1 / 3000)
 
 
-def _stray_share(spectrum: Spectrum) -> float:
-    """Share of the variance that comes from the 0.2 % of entries farthest out."""
-    order = np.argsort(-np.abs(spectrum.centers - spectrum.mean))
-    counts = spectrum.counts[order]
-    away = (spectrum.centers[order] - spectrum.mean) ** 2
-    far = np.cumsum(counts) <= 0.002 * spectrum.n_entries
-    return float((counts * away)[far].sum() / max((counts * away).sum(), 1e-300))
+def _checked(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
+    if not np.isclose(np.median(on.widths), np.median(off.widths), rtol=1e-3):
+        return ("the two spectra have different bin widths: different ADC settings?",)
+    same = len(on.counts) == len(off.counts) and np.array_equal(on.edges, off.edges)
+    if same and on.n_entries and np.array_equal(on.counts, off.counts):
+        return ("no light: both runs are the same, count for count",)
+    return ()
+
+
+def _goodness(evaluation: Evaluation) -> dict[str, float]:
+    figures = {
+        "mean_shift_adc": evaluation.shift,
+        "variance_growth_adc2": evaluation.growth,
+        "shift_significance": evaluation.shift / np.maximum(evaluation.shift_sigma, 1e-300),
+        "shape": evaluation.shape,
+        "shape_sigma": evaluation.shape_sigma,
+        "expected_shape": evaluation.expected_shape,
+        **{f"sigma_{name}": part for name, part in evaluation.budget.items()},
+    }
+    return {name: float(part[0]) for name, part in figures.items() if np.isfinite(part[0])}
+
+
+def _too_quiet(off: Summary, noise: Estimate | None) -> tuple[str, ...]:
+    if noise is None or noise.value is None or noise.sigma is None:
+        return ()
+    variance = float(off.variance[0]) - off.width**2 / 12
+    error = hypot(2 * noise.value * noise.sigma, sqrt(float(off.covariance[0, 1, 1])))
+    if noise.value**2 - variance > QUIETER * error:
+        return (
+            f"the light-off run is narrower ({sqrt(max(variance, 0.0)):.3g} ADC) than the noise "
+            f"of this channel ({noise.value:.3g} ADC): another setting?",
+        )
+    return ()
+
+
+def _drifts(
+    found: Evaluation, on_charges: ArrayLike | None, off_charges: ArrayLike | None
+) -> tuple[tuple[str, ...], float, tuple[str, ...]]:
+    """Refusals, error to add (ADC/pe), and warnings for a baseline that moves in time."""
+    gain, shift, growth = float(found.gain[0]), float(found.shift[0]), float(found.growth[0])
+    refusals: list[str] = []
+    warnings: list[str] = []
+    total = 0.0
+    for name, charges in (("light-on", on_charges), ("light-off", off_charges)):
+        moving = None if charges is None else drift(charges)
+        if moving is None or moving.significance < DRIFT_SIGNIFICANCE:
+            continue
+        moved = sqrt(moving.excess_variance)
+        share = hypot(moving.excess_variance / growth, moved / shift)
+        text = f"the baseline moves by {moved:.3g} ADC rms during the {name} run"
+        if share > MOST_DRIFT:
+            refusals.append(text)
+        else:
+            warnings.append(text)
+            total = hypot(total, gain * share)
+    return tuple(refusals), total, tuple(warnings)
