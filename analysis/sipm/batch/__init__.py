@@ -1,0 +1,22 @@
+"""Many channels at once: from files, folders and tables to one table and one page of plots."""
+
+from analysis.sipm.batch.journal import BatchError
+from analysis.sipm.batch.labels import Label, label_of
+from analysis.sipm.batch.run import Progress, Settings, batch_steps, run_batch
+from analysis.sipm.batch.sources import Item, Naming, find_items
+from analysis.sipm.batch.summary import Summary, summarise
+
+__all__ = [
+    "BatchError",
+    "Item",
+    "Label",
+    "Naming",
+    "Progress",
+    "Settings",
+    "Summary",
+    "batch_steps",
+    "find_items",
+    "label_of",
+    "run_batch",
+    "summarise",
+]
