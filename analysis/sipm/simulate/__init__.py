@@ -2,6 +2,7 @@
 
 from analysis.sipm.simulate.avalanches import Avalanches, Origin, simulate_avalanches
 from analysis.sipm.simulate.charges import gate_share, simulate_charges
+from analysis.sipm.simulate.devices import random_readout, random_truth
 from analysis.sipm.simulate.pulses import Pulse, pulse_of
 from analysis.sipm.simulate.readout import Readout
 from analysis.sipm.simulate.truth import (
@@ -40,6 +41,8 @@ __all__ = [
     "overvoltage",
     "photon_detection",
     "pulse_of",
+    "random_readout",
+    "random_truth",
     "simulate_avalanches",
     "simulate_charges",
     "simulate_waveforms",

@@ -13,7 +13,7 @@ from analysis.sipm.simulate.avalanches import (
 from analysis.sipm.simulate.coupling import baseline_before
 from analysis.sipm.simulate.pulses import Pulse, area_between, pulse_of
 from analysis.sipm.simulate.readout import Readout, charge_noise, digitised
-from analysis.sipm.simulate.truth import SiPMTruth, gain
+from analysis.sipm.simulate.truth import SiPMTruth, gain, overvoltage
 
 JITTER_REACH = 6.0
 
@@ -60,6 +60,7 @@ def simulate_charges(
     )
     pulse = pulse_of(truth, readout.coupling_ns)
     in_pe = np.zeros(n_events)
+    over = overvoltage(truth, bias_v, temperature_c)
     mean = rates(truth, bias_v, temperature_c, mean_photons)
     reach = JITTER_REACH * readout.gate_jitter_ns
     slowest = max(pulse_of(truth).taus_ns)
@@ -83,8 +84,15 @@ def simulate_charges(
             seen *= 1.0 + truth.gain_spread * rng.standard_normal(len(fired))
         n_here = events.stop - events.start
         in_pe[events] = np.bincount(fired.event, weights=seen, minlength=n_here)
-    if readout.coupling_ns < inf:
-        level = baseline_before(rng, truth, mean, readout.coupling_ns, n_events)
+    if readout.coupling_ns < inf and over > 0:
+        level = baseline_before(
+            rng,
+            truth,
+            mean,
+            overvoltage_v=over,
+            coupling_ns=readout.coupling_ns,
+            n_events=n_events,
+        )
         since = -start_ns if gate_at is None else gate_at - start_ns
         faded = np.exp(-since / readout.coupling_ns)
         in_pe += (

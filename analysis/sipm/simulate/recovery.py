@@ -104,6 +104,7 @@ def _least_wait(
     own[secondary] = drawn.time_ns[index] - drawn.time_ns[drawn.parent[index - n_primaries]]
     triggers = -np.expm1(steepness * np.expm1(-own / recovery_ns))
     fraction = -np.log1p(-rng.random(len(shared)) * triggers) / steepness
+    fraction = np.minimum(fraction, 1.0 - 1e-12)
     return np.asarray(-recovery_ns * np.log1p(-fraction), dtype=np.float64)
 
 

@@ -9,7 +9,7 @@ from analysis.sipm.simulate.avalanches import history_ns, rates, simulate_avalan
 from analysis.sipm.simulate.coupling import baseline_before
 from analysis.sipm.simulate.pulses import pulse_of, sampled
 from analysis.sipm.simulate.readout import Readout, digitised, sample_noise
-from analysis.sipm.simulate.truth import SiPMTruth, gain
+from analysis.sipm.simulate.truth import SiPMTruth, gain, overvoltage
 
 
 def simulate_waveforms(
@@ -53,6 +53,7 @@ def simulate_waveforms(
         pedestal_adc=pedestal_adc, noise_adc=noise_adc, gate_ns=length_ns, light_at_ns=light_at_ns
     )
     pulse = pulse_of(truth, readout.coupling_ns)
+    over = overvoltage(truth, bias_v, temperature_c)
     mean = rates(truth, bias_v, temperature_c, mean_photons)
     start_ns = -history_ns(truth, mean, max(pulse_of(truth).taus_ns))
     waves = np.zeros((n_events, n_samples))
@@ -80,10 +81,17 @@ def simulate_waveforms(
             n_samples=n_samples,
             dt_ns=dt_ns,
         )
-    if readout.coupling_ns < inf:
-        level = baseline_before(rng, truth, mean, readout.coupling_ns, n_events)
-        since = (np.arange(n_samples) + 0.5) * dt_ns - start_ns
-        waves += level[:, None] * np.exp(-since / readout.coupling_ns)
+    if readout.coupling_ns < inf and over > 0:
+        level = baseline_before(
+            rng,
+            truth,
+            mean,
+            overvoltage_v=over,
+            coupling_ns=readout.coupling_ns,
+            n_events=n_events,
+        )
+        edges = (np.arange(n_samples + 1) * dt_ns - start_ns) / readout.coupling_ns
+        waves -= level[:, None] * np.diff(np.exp(-edges)) * readout.coupling_ns / dt_ns
     waves *= gain(truth, bias_v, temperature_c)
     waves += sample_noise(rng, readout, n_events, n_samples, dt_ns)
     return digitised(waves, readout)
