@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.sipm.poisson_model import peak_weights
+from analysis.sipm.response import peak_weights
 
 MODEL_TOLERANCE = 0.05
 LEAK = 0.02

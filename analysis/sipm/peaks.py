@@ -23,7 +23,6 @@ from analysis.sipm.areas import (
     peak_areas,
     rank_pedestals,
 )
-from analysis.sipm.poisson_fit import PoissonFit, fit_poisson
 from analysis.sipm.seeds import Seeds, Working, find_seeds, significant_peaks, working_part
 from analysis.sipm.spacing import (
     CLEAR_CONTRAST,
@@ -33,8 +32,9 @@ from analysis.sipm.spacing import (
     peaks_beside,
 )
 from analysis.sipm.spectrum import Spectrum
+from analysis.sipm.spectrum_fit import SpectrumFit, fit_spectrum
 
-CHARGE_METHOD = "generalised Poisson peaks, binned likelihood"
+CHARGE_METHOD = "full spectrum, binned likelihood"
 SPACING_METHOD = "peak spacing"
 LEAST_ENTRIES = 150
 LEAST_FILLED_BINS = 6
@@ -46,13 +46,13 @@ MOST_GAIN_ERROR = 0.05
 MANY_PEAKS = 5
 CERTAIN_PEAK = 7.0
 SETTLED = 0.25
-MODEL_ERROR = 3e-4
-DARK_PULL = 0.03
+MODEL_ERROR = 1e-4
+AFTERPULSE_PULL = 5e-3
 SUSPICIOUS_CROSSTALK = 0.1
 LEAST_PEDESTAL = 5.0
 MOST_BESIDE = 0.34
 MOST_MISDRAWN = 0.25
-RIVAL_CALLS = 120
+RIVAL_STEPS = 15
 
 UNITS = {
     "gain": "ADC/pe",
@@ -178,7 +178,7 @@ def _fit_charge(
         if best.deviance > cells + 5 * sqrt(2 * cells):
             return _Rejected("the peak areas do not follow a Poisson law with crosstalk")
         start = _start(working, seeds, position + best.site * spacing, spacing, best)
-        fit = fit_poisson(working.counts, working.edges, start)
+        fit = fit_spectrum(working.counts, working.edges, start)
         problem = _problem(fit, working)
         if problem is not None:
             return _Rejected(problem)
@@ -199,10 +199,12 @@ def _start(
     highest = int(np.argmax(seeds.height))
     width = peak_width(working, float(seeds.position[highest]), spacing)
     mu, crosstalk = max(best.mu, 1e-3), best.crosstalk + 0.01
-    return np.array([pedestal, spacing, 0.9 * width, 0.1 * width**2, mu, crosstalk, 0.01, 0.01])
+    return np.array(
+        [pedestal, spacing, 0.9 * width, 0.1 * width**2, mu, crosstalk, 0.02, 0.0, 0.005]
+    )
 
 
-def _problem(fit: PoissonFit, working: Working) -> str | None:
+def _problem(fit: SpectrumFit, working: Working) -> str | None:
     """Why the fit must not be believed; None when it may."""
     if not fit.valid:
         return "the fit did not converge"
@@ -216,7 +218,7 @@ def _problem(fit: PoissonFit, working: Working) -> str | None:
     return None
 
 
-def _rival_spacing(fit: PoissonFit, working: Working, seeds: Seeds) -> float | None:
+def _rival_spacing(fit: SpectrumFit, working: Working, seeds: Seeds) -> float | None:
     """Half, a third or twice the spacing if it describes the spectrum about as well, ADC.
 
     Many peaks on one lattice, or two that stand out clearly, leave no doubt and are not tried.
@@ -229,8 +231,8 @@ def _rival_spacing(fit: PoissonFit, working: Working, seeds: Seeds) -> float | N
         start[2] = min(start[2], 0.6 * start[1])
         start[3] = min(start[3], 0.1 * start[1] ** 2)
         start[4] = max(start[4] / factor, 1e-3)
-        start[5:] = np.clip(start[5:], 0.01, 0.3)
-        other = fit_poisson(working.counts, working.edges, start, max_calls=RIVAL_CALLS)
+        start[5:7] = np.clip(start[5:7], 0.01, 0.3)
+        other = fit_spectrum(working.counts, working.edges, start, most_steps=RIVAL_STEPS)
         apart = abs(other.value("gain") / fit.value("gain") - 1) > 0.1
         if apart and other.nll < fit.nll + LEAST_NLL_GAP:
             return other.value("gain")
@@ -238,7 +240,7 @@ def _rival_spacing(fit: PoissonFit, working: Working, seeds: Seeds) -> float | N
 
 
 def _pedestal_doubt(
-    fit: PoissonFit, working: Working, areas: PeakAreas, hypotheses: list[Hypothesis]
+    fit: SpectrumFit, working: Working, areas: PeakAreas, hypotheses: list[Hypothesis]
 ) -> str | None:
     """Why the pedestal peak cannot be told; None when it can."""
     best = hypotheses[0]
@@ -262,7 +264,7 @@ def _pedestal_doubt(
     return None
 
 
-def _begins_abruptly(fit: PoissonFit, working: Working) -> bool:
+def _begins_abruptly(fit: SpectrumFit, working: Working) -> bool:
     """Whether entries are missing below the first bin that belong to the pedestal peak."""
     pedestal, noise, mu = (fit.value(name) for name in ("pedestal", "noise", "mu"))
     alone = float(working.counts.sum()) * exp(-mu)
@@ -272,7 +274,7 @@ def _begins_abruptly(fit: PoissonFit, working: Working) -> bool:
 
 
 def _charge_result(
-    spectrum: Spectrum, working: Working, fit: PoissonFit, doubt: str | None
+    spectrum: Spectrum, working: Working, fit: SpectrumFit, doubt: str | None
 ) -> PeakFit:
     reasons = list(working.reasons)
     stretch = 1.0
@@ -290,8 +292,7 @@ def _charge_result(
             return unknown(UNITS[quantity], CHARGE_METHOD, doubt, *notes, goodness=goodness)
         return known(quantity, fit.value(name), fit.sigma(name))
 
-    partial = fit.value("dark_fill") / (fit.value("dark_fill") + fit.value("mu"))
-    shape = fit.value("gain") * hypot(MODEL_ERROR, DARK_PULL * partial)
+    shape = fit.value("gain") * hypot(MODEL_ERROR, AFTERPULSE_PULL * fit.value("afterpulse"))
     gain_sigma = hypot(fit.sigma("gain"), shape / stretch)
     spread, spread_sigma = _root(fit.value("pe_variance"), fit.sigma("pe_variance"))
     return PeakFit(

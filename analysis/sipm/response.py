@@ -1,0 +1,234 @@
+"""Charge spectrum of a SiPM under pulsed light, exactly, through its characteristic function.
+
+The charge of one gate is a sum of independent contributions, so its characteristic function
+Phi(omega) = <exp(i omega q)> is a product, and its logarithm a sum (y = omega G):
+
+    ln Phi = i omega pedestal - omega^2 s0^2 / 2            electronics
+           + M (phi - 1)                                    avalanches with their cascades
+           + e [b1 E(y) + b2 E(2 y) + b3 E(3 y)]            dark counts seen in part
+
+* phi is one avalanche with all its prompt crosstalk, phi = phi1 exp(lambda (phi - 1)):
+  the branching process behind the generalised Poisson law (S. Vinogradov, arXiv:1109.2014).
+* phi1 = exp(i y - omega^2 sigma_G^2 / 2 + alpha (A_b - 1)) is one pixel with its afterpulses
+  (`afterpulse`), which make secondaries in proportion to their charge.
+* A dark count a time t before the gate leaves the share x = exp(-t/tau_p) of its charge, one t
+  before its end 1 - exp(-t/tau_p): densities 1/x and 1/(1 - x) per pulse time tau_p. They count
+  e = DCR tau_p times E(y) = int_0^1 [(exp(ixy) - 1)/x + (exp(ixy) - exp(iy))/(1 - x)] dx, with the
+  Borel probabilities b1, b2, b3 of cascades of one, two, and three or more pixels.
+
+Bins are integrated exactly (a factor sin(omega w/2)/(omega w/2)), and one inverse Fourier transform
+gives all of them. Electronics noise makes Phi vanish at high frequencies, so a few hundred of them
+are enough, and derivatives cost one more transform.
+"""
+
+from dataclasses import dataclass
+from math import ceil, exp, pi, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.special import gammaln, sici
+
+from analysis.sipm.afterpulse import afterpulse_charge
+
+NAMES = (
+    "pedestal",
+    "gain",
+    "noise",
+    "pe_variance",
+    "mu",
+    "crosstalk",
+    "afterpulse",
+    "log_recovery",
+    "dark_edge",
+)
+STRAY = 1e-4
+LEAST_PHI = 1e-10
+EULER = 0.5772156649015329
+
+Array = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+
+def peak_weights(k: Array, mu: float | Array, crosstalk: float | Array) -> Array:
+    """Generalised Poisson probabilities of k fired pixels; k, mu and crosstalk broadcast."""
+    rate = mu + k * crosstalk
+    return np.asarray(
+        np.exp(np.log(mu) + (k - 1) * np.log(rate) - rate - gammaln(k + 1)), dtype=np.float64
+    )
+
+
+def cascade(single: Complex, crosstalk: float | Complex) -> Complex:
+    """Characteristic function phi of one avalanche with its crosstalk from that of one pixel.
+
+    Solves phi = single exp(crosstalk (phi - 1)) by Newton's method; |single| <= 1.
+    """
+    phi = single * np.exp(crosstalk * (single - 1))
+    for _ in range(30):
+        mapped = single * np.exp(crosstalk * (phi - 1))
+        step = (phi - mapped) / (1 - crosstalk * mapped)
+        phi = phi - step
+        if np.abs(step).max() < 1e-13:
+            break
+    return np.asarray(phi)
+
+
+def edge_integral(y: Array) -> Complex:
+    """S(y) = int_0^1 (exp(i x y) - 1) / x dx for y > 0."""
+    si, ci = sici(y)
+    return np.asarray(ci - EULER - np.log(y) + 1j * si)
+
+
+@dataclass(frozen=True)
+class Response:
+    """ln Phi (k,) at positive frequencies and its derivatives by the parameters (9, k)."""
+
+    log_phi: Complex
+    slopes: Complex
+
+
+def response(omega: Array, values: Array) -> Response:
+    """The characteristic function at omega (k,) > 0, 1/ADC, for values as in NAMES."""
+    pedestal, gain, noise, pe_variance, mu, crosstalk, afterpulse, log_recovery, edge = values
+    y = omega * gain
+    wave = np.exp(1j * y)
+    after = afterpulse_charge(y, wave, log_recovery)
+    half_square = 0.5 * omega**2
+    # An afterpulse of charge x G makes x times the secondaries of a full avalanche.
+    more = 1 + afterpulse * after.mean
+    single = np.exp(1j * y - half_square * pe_variance + afterpulse * more * (after.charge - 1))
+    branching = crosstalk * more
+    phi = cascade(single, branching)
+    by_log_single = phi / (1 - branching * phi)
+
+    borel, by_crosstalk = _borel(crosstalk)
+    partial, partial_by_y, partial_by_crosstalk = _partial(y, wave, borel, by_crosstalk)
+    log_phi = 1j * omega * pedestal - half_square * noise**2 + mu * (phi - 1) + edge * partial
+    light = mu * by_log_single
+    first, further = after.charge - 1, afterpulse * (after.charge - 1) + crosstalk * (phi - 1)
+    slopes = np.empty((len(NAMES), len(omega)), dtype=np.complex128)
+    slopes[0] = 1j * omega
+    by_y = 1j + afterpulse * (more * after.by_y + after.mean_by_y * further)
+    slopes[1] = omega * (light * by_y + edge * partial_by_y)
+    slopes[2] = -2 * half_square * noise
+    slopes[3] = -half_square * light
+    slopes[4] = phi - 1
+    slopes[5] = light * more * (phi - 1) + edge * partial_by_crosstalk
+    slopes[6] = light * (more * first + after.mean * further)
+    slopes[7] = light * afterpulse * (more * after.by_log_b + after.mean_by_log_b * further)
+    slopes[8] = partial
+    return Response(log_phi, slopes)
+
+
+def _borel(crosstalk: float) -> tuple[Array, Array]:
+    """Probabilities of cascades of 1, 2 and >= 3 pixels, and their derivatives by crosstalk."""
+    one, two = exp(-crosstalk), crosstalk * exp(-2 * crosstalk)
+    one_slope, two_slope = -one, (1 - 2 * crosstalk) * exp(-2 * crosstalk)
+    return (
+        np.array([one, two, 1 - one - two]),
+        np.array([one_slope, two_slope, -one_slope - two_slope]),
+    )
+
+
+def _partial(
+    y: Array, wave: Complex, borel: Array, by_crosstalk: Array
+) -> tuple[Complex, Complex, Complex]:
+    """Sum of b_k E(k y), and its derivatives by y and by crosstalk."""
+    size = np.array([1.0, 2.0, 3.0])[:, None]
+    waves = np.stack([wave, wave**2, wave**3])
+    s = edge_integral(size * y)
+    back = waves * s.conj()
+    whole = s + back
+    return borel @ whole, 1j * (borel[:, None] * size * back).sum(axis=0), by_crosstalk @ whole
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How charges are turned into bins: `n_bins` equal ones of `width` ADC from `begin`, seen
+    through `n_points` Fourier points that also hold what lies beyond the last bin.
+
+    Anything of the spectrum beyond begin + n_points width would come back at the low end: choose
+    n_points with `binning_for`.
+    """
+
+    begin: float
+    width: float
+    n_bins: int
+    n_points: int
+
+    @property
+    def edges(self) -> Array:
+        return np.asarray(self.begin + self.width * np.arange(self.n_bins + 1))
+
+
+def binning_for(begin: float, width: float, n_bins: int, lowest: float, highest: float) -> Binning:
+    """The binning whose period holds the bins and all charges between lowest and highest, ADC."""
+    end = begin + n_bins * width
+    span = max(highest, end) - min(lowest, begin)
+    return Binning(begin, width, n_bins, next_fast_len(ceil(span / width) + 2, real=True))
+
+
+def bin_probabilities(binning: Binning, values: Array) -> Array:
+    """Probability of every bin, (n_bins,), for values in the order of NAMES.
+
+    A share of 1e-4 of the events is spread over all bins, so that single stray events far from any
+    peak do not steer a fit.
+    """
+    return _Transformed(binning, values).probability
+
+
+def probabilities_and_slopes(binning: Binning, values: Array) -> tuple[Array, Array]:
+    """Bin probabilities (n_bins,) and their derivatives by the parameters (9, n_bins)."""
+    transformed = _Transformed(binning, values)
+    return transformed.probability, transformed.jacobian()
+
+
+def probabilities_and_pullback(binning: Binning, values: Array) -> "tuple[Array, _Transformed]":
+    """Bin probabilities, and an object whose `pullback(pull)` is pull (n_bins,) times the
+    derivatives, (9,), for the price of one transform."""
+    transformed = _Transformed(binning, values)
+    return transformed.probability, transformed
+
+
+class _Transformed:
+    """One evaluation of the model: frequencies, response and bins."""
+
+    def __init__(self, binning: Binning, values: Array) -> None:
+        self.binning = binning
+        period = binning.n_points * binning.width
+        # Beyond this frequency electronics noise leaves less than 1e-11 of Phi.
+        highest = sqrt(-2 * np.log(LEAST_PHI)) / values[2]
+        n_frequencies = ceil(highest * period / (2 * pi))
+        self.oversampling = max(1, ceil(2 * n_frequencies / binning.n_points))
+        n_frequencies = min(n_frequencies, self.oversampling * binning.n_points // 2)
+        omega = 2 * pi / period * np.arange(1, n_frequencies + 1)
+        here = response(omega, values)
+        half = 0.5 * omega * binning.width
+        first = binning.begin + 0.5 * binning.width
+        self.amplitude = np.exp(here.log_phi.conj() + 1j * omega * first) * (np.sin(half) / half)
+        self.slopes = here.slopes
+        raw = self._bins(np.append(1.0, self.amplitude))
+        probability = (1 - STRAY) * raw + STRAY / binning.n_bins
+        floor = 0.01 * STRAY / binning.n_bins
+        self.above_floor = probability > floor
+        self.probability = np.maximum(probability, floor)
+
+    def _bins(self, amplitude: Complex) -> Array:
+        """Bins of Fourier amplitudes (..., 1 + k), the first of which is the constant."""
+        b = self.binning
+        fine = irfft(amplitude, n=self.oversampling * b.n_points) * self.oversampling
+        return np.asarray(fine[..., :: self.oversampling][..., : b.n_bins])
+
+    def jacobian(self) -> Array:
+        amplitude = np.zeros((len(NAMES), len(self.amplitude) + 1), dtype=np.complex128)
+        amplitude[:, 1:] = self.amplitude * self.slopes.conj()
+        return np.asarray((1 - STRAY) * self._bins(amplitude) * self.above_floor)
+
+    def pullback(self, pull: Array) -> Array:
+        b = self.binning
+        padded = np.zeros(self.oversampling * b.n_points)
+        padded[: self.oversampling * b.n_bins : self.oversampling] = pull * self.above_floor
+        back = rfft(padded)[1 : len(self.amplitude) + 1]
+        weighted = back * self.amplitude.conj()
+        scale = 2 * (1 - STRAY) / b.n_points
+        return np.asarray(scale * (self.slopes @ weighted).real)
