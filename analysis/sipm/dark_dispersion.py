@@ -17,6 +17,7 @@ MOST_ERROR = 0.3
 SHAPE_SIGNIFICANCE = 4.0
 SHAPE_TOLERANCE = 0.3
 SKEWED = 5.0
+EFFECTIVE = "effective gain: from dark counts alone, with their partial charges"
 
 
 def gate_factors(gate_ns: float, pulse_tau_ns: float) -> tuple[float, float]:
@@ -77,16 +78,9 @@ def dark_only(
         "variance_growth_adc2": growth,
         "shift_significance": shift / max(shift_sigma, 1e-300),
     }
-    if f + 2 * f_sigma < 1:
-        problem = f"the divisor F cannot be {f:.3g}, below 1"
-        return unknown(UNIT, METHOD, problem, goodness=goodness)
-    if shift < LEAST_SIGNIFICANCE * shift_sigma:
-        problem = f"too few dark counts: the mean is {shift:.3g} +- {shift_sigma:.2g} ADC up"
-        if third > SKEWED * third_sigma:
-            problem = "the mean lies at the pedestal although the spectrum is skewed: AC coupling"
-        return unknown(UNIT, METHOD, problem, goodness=goodness)
-    if growth < LEAST_GROWTH * growth_sigma:
-        problem = "the variance is not above that of the noise"
+    no_signal = _no_signal(shift, shift_sigma, growth, growth_sigma, third, third_sigma)
+    if no_signal or f + 2 * f_sigma < 1:
+        problem = no_signal or f"the divisor F cannot be {f:.3g}, below 1"
         return unknown(UNIT, METHOD, problem, goodness=goodness)
     gain = growth / (shift * f * square)
     slope = np.array([-gain / shift, gain / growth])
@@ -97,24 +91,45 @@ def dark_only(
         "noise": gain * 2 * rms * rms_sigma / growth,
     }
     sigma = hypot(*budget.values())
-    shape = third * shift / growth**2 * square**2 / cube
-    shape_sigma = abs(shape) * hypot(
-        third_sigma / max(abs(third), 1e-300), shift_sigma / shift, 2 * growth_sigma / growth
+    per_third = shift / growth**2 * square**2 / cube
+    shape = third * per_third
+    shape_sigma = hypot(
+        third_sigma * per_third,
+        shape * shift_sigma / shift,
+        2 * shape * growth_sigma / growth,
     )
     expected = 1 + 2 * (1 - 1 / sqrt(max(f, 1.0)))
     goodness |= {f"sigma_{name}": part for name, part in budget.items()}
     goodness |= {"shape": shape, "shape_sigma": shape_sigma, "expected_shape": expected}
+    problem = ""
     if abs(shape - expected) > SHAPE_SIGNIFICANCE * shape_sigma + SHAPE_TOLERANCE:
         problem = (
             f"the skewness is {shape:.3g} +- {shape_sigma:.2g} times that of single avalanches, "
             f"{expected:.3g} expected: AC coupling, or not the pedestal or noise of this run"
         )
-        return unknown(UNIT, METHOD, problem, goodness=goodness)
-    if sigma > MOST_ERROR * gain:
+    elif sigma > MOST_ERROR * gain:
         problem = f"the gain is uncertain by {sigma / gain:.0%}"
+    if problem:
         return unknown(UNIT, METHOD, problem, goodness=goodness)
-    reasons = ("effective gain: from dark counts alone, with their partial charges",)
-    return Estimate(gain, sigma, UNIT, METHOD, goodness, reasons)
+    return Estimate(gain, sigma, UNIT, METHOD, goodness, (EFFECTIVE,))
+
+
+def _no_signal(
+    shift: float,
+    shift_sigma: float,
+    growth: float,
+    growth_sigma: float,
+    third: float,
+    third_sigma: float,
+) -> str:
+    """Why there are no dark counts to be seen; empty when there are."""
+    if shift < LEAST_SIGNIFICANCE * shift_sigma:
+        if third > SKEWED * third_sigma:
+            return "the mean lies at the pedestal although the spectrum is skewed: AC coupling"
+        return f"too few dark counts: the mean is {shift:.3g} +- {shift_sigma:.2g} ADC up"
+    if growth < LEAST_GROWTH * growth_sigma:
+        return "the variance is not above that of the noise"
+    return ""
 
 
 def _why_missing(name: str, given: Estimate | None) -> str:

@@ -13,8 +13,8 @@ LEAST_ENTRIES = m.LEAST_ENTRIES
 MOST_OVERFLOW = m.MOST_OVERFLOW
 LEAST_BINS_FOR_ENDS = m.LEAST_BINS_FOR_ENDS
 CUT_ENTRIES = m.CUT_ENTRIES
+CUT_SHARE = m.CUT_SHARE
 CUT_STEEPNESS = m.CUT_STEEPNESS
-CUT_STEP = m.CUT_STEP
 SPIKE_SHARE = m.SPIKE_SHARE
 SPIKE_HEIGHT = m.SPIKE_HEIGHT
 SMOOTH_BINS = m.SMOOTH_BINS
@@ -43,7 +43,21 @@ def _reached(below: NDArray[np.float64], edges: NDArray[np.float64], share: floa
 
 
 @compiled
-def _end_flaws(row: NDArray[np.float64], first: int, last: int, step: int, n: float) -> int:
+def _is_cut(inwards: NDArray[np.float64], n: float) -> bool:
+    i, end = 0, 0.0
+    for wanted in CUT_ENTRIES:
+        if wanted > CUT_ENTRIES[0] and wanted > CUT_SHARE * n:
+            break
+        while end < wanted:
+            end += inwards[i]
+            i += 1
+        if inwards[i : 2 * i].sum() >= CUT_STEEPNESS * end:
+            return False
+    return True
+
+
+@compiled
+def _end_flaws(row: NDArray[np.float64], first: int, last: int, n: float) -> int:
     flaws = 0
     low, high = row[first], row[last]
     beside = row[first + 1]
@@ -52,13 +66,10 @@ def _end_flaws(row: NDArray[np.float64], first: int, last: int, step: int, n: fl
     beside = row[last - 1]
     if high > MOST_OVERFLOW * n and high > 2 * beside + 5 * np.sqrt(beside + 1):
         flaws |= PILED_HIGH
-    if last - first + 1 >= 4 * step:
-        end, beside = row[first : first + step].sum(), row[first + step : first + 2 * step].sum()
-        if end >= CUT_ENTRIES and beside < CUT_STEEPNESS * end:
+    if n >= LEAST_ENTRIES:
+        if _is_cut(row[first : last + 1], n):
             flaws |= CUT_LOW
-        stop = last + 1
-        end, beside = row[stop - step : stop].sum(), row[stop - 2 * step : stop - step].sum()
-        if end >= CUT_ENTRIES and beside < CUT_STEEPNESS * end:
+        if _is_cut(row[first : last + 1][::-1], n):
             flaws |= CUT_HIGH
     return flaws
 
@@ -142,8 +153,7 @@ def _summarise(
     if first == last:
         return flaws | ONE_BIN
     if last - first + 1 >= LEAST_BINS_FOR_ENDS:
-        step = max(1, int(CUT_STEP * np.sqrt(out[2]) / width))
-        flaws |= _end_flaws(row, first, last, step, total)
+        flaws |= _end_flaws(row, first, last, total)
         if core > SMOOTH_BINS * width and _has_one_spike(row, first, last, total):
             flaws |= SPIKE
     return flaws

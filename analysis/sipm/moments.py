@@ -20,9 +20,9 @@ from analysis.sipm.spectrum import Spectrum
 LEAST_ENTRIES = 200
 MOST_OVERFLOW = 5e-4
 LEAST_BINS_FOR_ENDS = 9
-CUT_ENTRIES = 16
-CUT_STEEPNESS = 3.0
-CUT_STEP = 0.1
+CUT_ENTRIES = (8.0, 32.0, 128.0)
+CUT_SHARE = 0.05
+CUT_STEEPNESS = 2.2
 SPIKE_SHARE = 0.01
 SPIKE_HEIGHT = 1.6
 SMOOTH_BINS = 1.5
@@ -177,7 +177,7 @@ def one_summary(spectrum: Spectrum) -> Summary:
     central = np.array([[float(counts @ away**k) / n for k in range(2, 7)]])
     below = np.cumsum(counts)
     core = _reached(below, edges, 0.5) - _reached(below, edges, 0.16)
-    flaws |= _flaws(counts, width, float(np.sqrt(central[0, 0])), core)
+    flaws |= _flaws(counts, width, core)
     return Summary(np.array([n]), np.array([mean]), central, np.array([core]), _bits(flaws), width)
 
 
@@ -214,7 +214,7 @@ def _reached(below: Array, edges: Array, share: float) -> float:
     return float(edges[i] + inside * (edges[i + 1] - edges[i]))
 
 
-def _flaws(counts: Array, width: float, rms: float, core: float) -> Flaw:
+def _flaws(counts: Array, width: float, core: float) -> Flaw:
     n = counts.sum()
     filled = np.flatnonzero(counts)
     first, last = int(filled[0]), int(filled[-1])
@@ -227,13 +227,12 @@ def _flaws(counts: Array, width: float, rms: float, core: float) -> Flaw:
         flaws |= Flaw.PILED_LOW
     if _piles_up(counts[last], counts[last - 1], n):
         flaws |= Flaw.PILED_HIGH
-    step = max(1, int(CUT_STEP * rms / width))
-    if last - first + 1 >= 4 * step:
-        if _is_cut(counts[first : first + step].sum(), counts[first + step :][:step].sum()):
-            flaws |= Flaw.CUT_LOW
-        end = last + 1
-        if _is_cut(counts[end - step : end].sum(), counts[end - 2 * step : end - step].sum()):
-            flaws |= Flaw.CUT_HIGH
+    if n < LEAST_ENTRIES:
+        return flaws
+    if _is_cut(np.cumsum(counts[first : last + 1])):
+        flaws |= Flaw.CUT_LOW
+    if _is_cut(np.cumsum(counts[first : last + 1][::-1])):
+        flaws |= Flaw.CUT_HIGH
     if core > SMOOTH_BINS * width:
         inner = counts[1:-1]
         beside = np.maximum(counts[:-2], counts[2:])
@@ -249,8 +248,21 @@ def _piles_up(end: float, beside: float, n: float) -> bool:
     return bool(end > MOST_OVERFLOW * n and end > 2 * beside + 5 * np.sqrt(beside + 1))
 
 
-def _is_cut(end: float, beside: float) -> bool:
-    return bool(end >= CUT_ENTRIES and beside < CUT_STEEPNESS * end)
+def _is_cut(inwards: Array) -> bool:
+    """Whether a spectrum begins at its full height, from the cumulative counts from its end.
+
+    A tail has many more entries in the next interval than in the outermost one of the same width;
+    behind a cut both hold about the same. Intervals with 8, 32 and 128 entries must agree, since
+    one of them may happen to hold just one of several peaks.
+    """
+    for wanted in CUT_ENTRIES:
+        if wanted > CUT_ENTRIES[0] and wanted > CUT_SHARE * inwards[-1]:
+            break
+        i = int(np.searchsorted(inwards, wanted))
+        end = inwards[i]
+        if inwards[min(2 * i + 1, len(inwards) - 1)] - end >= CUT_STEEPNESS * end:
+            return False
+    return True
 
 
 def _table(counts: ArrayLike, edges: ArrayLike) -> tuple[NDArray[Any], Array]:
