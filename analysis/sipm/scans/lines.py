@@ -29,6 +29,7 @@ LEAST_FOR_ONE_OUTLIER = 5
 LEAST_FOR_TWO_OUTLIERS = 8
 OUTLIER_CANDIDATES = 14
 BEND_P_VALUE = 0.01
+LEAST_INDEPENDENCE = 1e-9
 
 Mask = NDArray[np.bool_]
 Shape = Literal["straight", "outliers", "bent", "scattered"]
@@ -134,32 +135,38 @@ def center(measured: Measured) -> float:
     return float(weight @ measured.x / weight.sum())
 
 
-def fit_linear(design: Array, measured: Measured) -> LinearFit:
-    """Least squares of y on the columns of `design` (n, p), see the module.
+def fit_linear(design: Array, measured: Measured, known: Array | None = None) -> LinearFit:
+    """Least squares of y - known on the columns of `design` (n, p), see the module.
 
-    Raises numpy.linalg.LinAlgError when the columns depend on each other.
+    known: (n,) part of the model that is not fitted. Raises numpy.linalg.LinAlgError when the
+    columns depend on each other.
     """
+    values = measured.y if known is None else measured.y - known
     root = np.linalg.cholesky(measured.independent)
     columns = np.linalg.solve(root, design)
-    q, r = np.linalg.qr(columns)
-    if np.abs(np.diag(r)).min() <= 1e-12 * np.abs(np.diag(r)).max():
+    size = np.linalg.norm(columns, axis=0)
+    if np.any(size == 0):
+        raise np.linalg.LinAlgError("a column is zero")
+    q, r = np.linalg.qr(columns / size)
+    if np.abs(np.diag(r)).min() <= LEAST_INDEPENDENCE:
         raise np.linalg.LinAlgError("the columns depend on each other")
-    influence = np.linalg.solve(r, np.linalg.solve(root.T, q).T)
-    parameters = influence @ measured.y
-    model = design @ parameters
+    influence = np.linalg.solve(r, np.linalg.solve(root.T, q).T) / size[:, None]
+    parameters = influence @ values
+    residuals = values - design @ parameters
     spread = influence @ measured.shared.T
     covariance = influence @ measured.independent @ influence.T + spread @ spread.T
+    chi2 = _chi2(design, values, measured, measured.y - residuals)
     return LinearFit(
         parameters,
         0.5 * (covariance + covariance.T),
         influence,
-        measured.y - model,
-        _chi2(design, measured, model),
-        len(measured.y) - design.shape[1],
+        residuals,
+        chi2,
+        len(values) - design.shape[1],
     )
 
 
-def _chi2(design: Array, measured: Measured, model: Array) -> float:
+def _chi2(design: Array, values: Array, measured: Measured, model: Array) -> float:
     """Smallest chi2 under all errors.
 
     A shared error in proportion to the values is taken in proportion to the model: otherwise it
@@ -175,8 +182,8 @@ def _chi2(design: Array, measured: Measured, model: Array) -> float:
             smooth = ratio * model
         covariance += np.outer(smooth, smooth)
     root = np.linalg.cholesky(covariance)
-    columns, values = np.linalg.solve(root, design), np.linalg.solve(root, measured.y)
-    rest = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+    columns, rest = np.linalg.solve(root, design), np.linalg.solve(root, values)
+    rest -= columns @ np.linalg.lstsq(columns, rest, rcond=None)[0]
     return float(rest @ rest)
 
 

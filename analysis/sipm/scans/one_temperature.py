@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.estimate import Estimate
 from analysis.sipm.scans.lines import fit_line
-from analysis.sipm.scans.points import LeftOut, Measured, ScanPoint
+from analysis.sipm.scans.points import Array, LeftOut, Measured, ScanPoint
 
 GROUP_GAP_K = 1.0
 NAMED_DRIFT_K = 0.3
@@ -57,9 +58,9 @@ def at_one_temperature(
         else (f"{np.sum(~known)} points without temperature are taken to be at that of the others",)
     )
     corrected = vbd_slope is not None and vbd_slope.value is not None
-    group = known if corrected else _largest_group(temperature)
+    group = known if corrected else largest_group(temperature, GROUP_GAP_K)
     keep = group | ~known
-    groups = _n_groups(temperature)
+    groups = int(groups_of(temperature, GROUP_GAP_K).max()) + 1
     mean = float(temperature[group].mean())
     rest = measured.part(keep)
     if np.sum(group) < LEAST_SHARE * np.sum(known) or rest.distinct < LEAST_DISTINCT < groups + 2:
@@ -96,21 +97,21 @@ def _number(temperature_c: float | None) -> float:
     return temperature_c
 
 
-def _labels(temperature: np.ndarray) -> np.ndarray:
-    """Number of the group of every temperature; -1 where it is not known."""
-    label = np.full(len(temperature), -1)
-    known = np.flatnonzero(np.isfinite(temperature))
-    order = known[np.argsort(temperature[known])]
-    label[order] = np.concatenate([[0], np.cumsum(np.diff(temperature[order]) > GROUP_GAP_K)])
+def groups_of(values: Array, gap: float) -> NDArray[np.int64]:
+    """Number of the group of every value, groups being more than `gap` apart; -1 for NaN."""
+    label = np.full(len(values), -1)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known])]
+    if len(order):
+        label[order] = np.concatenate([[0], np.cumsum(np.diff(values[order]) > gap)])
     return label
 
 
-def _n_groups(temperature: np.ndarray) -> int:
-    return int(_labels(temperature).max()) + 1
-
-
-def _largest_group(temperature: np.ndarray) -> np.ndarray:
-    label = _labels(temperature)
+def largest_group(values: Array, gap: float) -> NDArray[np.bool_]:
+    """Which values belong to the largest group."""
+    label = groups_of(values, gap)
+    if not np.any(label >= 0):
+        return np.zeros(len(values), dtype=bool)
     return np.asarray(label == np.argmax(np.bincount(label[label >= 0])))
 
 
