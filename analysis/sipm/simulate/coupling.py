@@ -47,9 +47,9 @@ def baseline_before(
     """Level that all dark counts before the simulated window leave behind, pe per ns, (n_events,).
 
     An AC coupling makes the mean of the signal zero, and remembers the dark counts of the last
-    coupling_ns (which must be longer than the pulse): by Campbell's theorem a level of minus the dark current with the variance
-    rate <q^2> / (2 coupling_ns), q being the charge of a dark count with its crosstalk, whose
-    second moment is 1 / (1 - lambda)^3 (S. Vinogradov, arXiv:1109.2014).
+    coupling_ns (longer than the pulse): by Campbell's theorem a level of minus the dark current
+    with the variance rate <q^2> / (2 coupling_ns), q being the charge of a dark count with its
+    crosstalk, whose second moment is 1 / (1 - lambda)^3 (S. Vinogradov, arXiv:1109.2014).
     """
     pulse = pulse_of(truth)
     undershoot = sum(

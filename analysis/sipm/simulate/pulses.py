@@ -45,7 +45,7 @@ def pulse_of(truth: SiPMTruth, coupling_ns: float = inf) -> Pulse:
         (truth.pulse_slow_share, truth.pulse_slow_ns),
     )
     for share, decay in shares:
-        rise = _apart(truth.pulse_rise_ns, decay)
+        rise = _apart(truth.pulse_rise_ns, decay) if truth.pulse_rise_ns > NEAR * decay else 0.0
         for weight, tau in (
             (share * decay / (decay - rise), decay),
             (-share * rise / (decay - rise), rise),

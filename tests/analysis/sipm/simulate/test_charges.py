@@ -2,13 +2,17 @@ import numpy as np
 import pytest
 
 from analysis.sipm.simulate import (
+    Readout,
     SiPMTruth,
     crosstalk,
     current_a,
     gain,
     photon_detection,
+    random_readout,
+    random_truth,
     simulate_charges,
 )
+from tests.analysis.sipm.simulate.devices import AT, fano_pull, mean_pull, plain
 
 PLAIN = SiPMTruth(
     gain_spread=0.0, crosstalk_per_v=0.0, afterpulse=0.0, dcr_hz=0.0, light_jitter=0.0
@@ -94,3 +98,75 @@ def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
     setting = {**SETTING, "mean_photons": 1.0, "n_events": 10, **wrong}
     with pytest.raises(ValueError, match="negative"):
         simulate_charges(np.random.default_rng(1), SiPMTruth(), **setting)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rate", "spread"), [(0.05, 0.05), (0.2, 0.15), (0.35, 0.0)])
+def test_the_variance_grows_with_the_divisor_of_mean_and_dispersion(
+    rate: float, spread: float
+) -> None:
+    truth = plain(crosstalk_per_v=rate / 3, gain_spread=spread)
+    found = charges(truth, 5.0, n_events=100_000, noise_adc=0.0, pedestal_adc=0.0, gate_ns=1000.0)
+    divisor = 1 / (1 - rate) ** 2 + spread**2
+    assert abs(fano_pull(found / gain(truth, **AT), divisor)) < 4
+    assert abs(mean_pull(found / gain(truth, **AT), 5 / (1 - rate))) < 4
+
+
+@pytest.mark.parametrize("gate_ns", [10.0, 60.0])
+def test_dark_counts_alone_have_the_dispersion_of_their_gate(gate_ns: float) -> None:
+    rate, spread, tau = 0.15, 0.1, 8.0
+    truth = plain(dcr_hz=1e8, crosstalk_per_v=rate / 3, gain_spread=spread, pulse_tau_ns=tau)
+    readout = Readout(gate_ns=gate_ns, light_at_ns=0.0, pedestal_adc=0.0, noise_adc=0.0)
+    found = simulate_charges(
+        np.random.default_rng(9), truth, **AT, mean_photons=0.0, n_events=60_000, readout=readout
+    )
+    divisor = 1 / (1 - rate) ** 2 + spread**2
+    of_gate = 1 - tau / gate_ns * (1 - np.exp(-gate_ns / tau))
+    full = found / gain(truth, **AT) * (1 - np.exp(-gate_ns / tau))
+    assert abs(fano_pull(full, divisor * of_gate)) < 4
+    assert abs(mean_pull(full, 0.1 * gate_ns / (1 - rate) * (1 - 0.5 * tau / gate_ns * 1e-3))) < 4
+
+
+def test_a_photoelectron_has_the_charge_of_the_gain_whatever_the_gate() -> None:
+    for setting in ({"gate_ns": 12.0}, {"gate_ns": 200.0}, {"light_at_ns": 30.0}):
+        truth = plain(pulse_slow_share=0.4, pulse_rise_ns=2.0, gain_spread=0.1)
+        found = charges(truth, 3.0, noise_adc=0.0, pedestal_adc=0.0, **setting)
+        assert abs(mean_pull(found / gain(truth, **AT), 3.0)) < 4
+
+
+@pytest.mark.parametrize("dcr_hz", [0.0, 1e10])
+@pytest.mark.parametrize("mean_photons", [0.0, 10_000.0])
+def test_extremes_stay_finite(dcr_hz: float, mean_photons: float) -> None:
+    found = simulate_charges(
+        np.random.default_rng(1),
+        SiPMTruth(dcr_hz=dcr_hz),
+        **AT,
+        mean_photons=mean_photons,
+        n_events=20,
+    )
+    assert found.shape == (20,)
+    assert np.all(np.isfinite(found))
+
+
+def test_no_events_are_no_charges() -> None:
+    assert charges(SiPMTruth(), 3.0, n_events=0).shape == (0,)
+
+
+def test_random_devices_are_many_and_repeatable() -> None:
+    devices = [random_truth(np.random.default_rng(seed)) for seed in range(40)]
+    assert devices[3] == random_truth(np.random.default_rng(3))
+    assert np.ptp([np.log10(d.dcr_hz) for d in devices]) > 1.5
+    assert random_truth(np.random.default_rng(1), dcr_hz=(1e9, 1e9)).dcr_hz == pytest.approx(1e9)
+    for seed, truth in enumerate(devices):
+        rng = np.random.default_rng(seed)
+        readout = random_readout(rng, truth, gain(truth, truth.vbd_v + 3, 25.0))
+        found = simulate_charges(
+            rng,
+            truth,
+            bias_v=truth.vbd_v + 3,
+            temperature_c=25.0,
+            mean_photons=10.0,
+            n_events=300,
+            readout=readout,
+        )
+        assert found.mean() > readout.pedestal_adc
+        assert np.all(np.isfinite(found))
