@@ -111,7 +111,7 @@ def _best(data: _Points) -> _Fitted | None:
     richer = [_fit(data, (*plain, *extra), first.values) for extra in extras]
     models = [first, *(fitted for fitted in richer if fitted is not None)]
     good = [fitted for fitted in models if fitted.fit.p_value >= LEAST_P_VALUE]
-    if first not in good:
+    if first.fit.p_value < LEAST_P_VALUE:
         spoiled = [first] if good else models
         cleaned = [_without_outliers(fitted) for fitted in spoiled]
         good += [fitted for fitted in cleaned if fitted is not None]
@@ -230,14 +230,12 @@ def _result(
     by = fit.influence
     spread = by @ data.measured.shared.T
     part = scale**2 * (by @ data.measured.independent @ by.T) + spread @ spread.T
-    for name, spread_of_devices in expected.items():
-        if (
-            name not in best.free
-            and spread_of_devices > 0
-            and (name == CURVATURE or 3 in best.free)
-        ):
-            moved = by @ jacobian(best.values, data.bias_v, data.warmer_k)[:, name]
-            part = part + np.outer(moved, moved) * _mean_square(best, name, spread_of_devices)
+    omitted = [term for term in expected if term not in best.free and expected[term] > 0]
+    if 3 not in best.free:
+        omitted = [term for term in omitted if term != VBD_CURVATURE]
+    for term in omitted:
+        moved = by @ jacobian(best.values, data.bias_v, data.warmer_k)[:, term]
+        part = part + np.outer(moved, moved) * _mean_square(best, term, expected[term])
     covariance = np.zeros((6, 6))
     covariance[np.ix_(columns, columns)] = part
     units = (f"{unit}/V", "1/K", "V", "V/K", "1/V", "V/K^2")
