@@ -13,7 +13,6 @@ from analysis.sipm.pair_functions import covariance, pair_functions
 from analysis.sipm.spectrum import Spectrum
 from tests.analysis.sipm.light_pairs import Light, draw, draw_pair
 
-
 NO_JITTER = Estimate(0.0, 0.003, "1", "test")
 
 
