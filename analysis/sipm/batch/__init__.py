@@ -2,12 +2,15 @@
 
 from analysis.sipm.batch.journal import BatchError
 from analysis.sipm.batch.labels import Label, label_of
+from analysis.sipm.batch.priors import priors_of
 from analysis.sipm.batch.run import Progress, Settings, batch_steps, run_batch
 from analysis.sipm.batch.sources import Item, Naming, find_items
 from analysis.sipm.batch.summary import Summary, summarise
+from analysis.sipm.batch.work import Conditions
 
 __all__ = [
     "BatchError",
+    "Conditions",
     "Item",
     "Label",
     "Naming",
@@ -17,6 +20,7 @@ __all__ = [
     "batch_steps",
     "find_items",
     "label_of",
+    "priors_of",
     "run_batch",
     "summarise",
 ]

@@ -10,19 +10,18 @@ from itertools import islice
 from pathlib import Path
 
 import analysis
-from analysis.sipm.batch.extraction import DevicePrior
 from analysis.sipm.batch.journal import BatchError, Journal, Record
 from analysis.sipm.batch.labels import Channel, compiled
 from analysis.sipm.batch.parts import Expected
 from analysis.sipm.batch.sources import Item, Naming, find_items
 from analysis.sipm.batch.summary import Summary, summarise
-from analysis.sipm.batch.work import Task, analyse_all, no_answer
+from analysis.sipm.batch.work import Conditions, Task, analyse_all, no_answer
 from analysis.sipm.batch.workers import Submitter, Workers, opened
+from analysis.sipm.gain import DevicePrior
 
 CHUNK = 16
 CHUNKS_AHEAD = 2
 SINGLES_FIRST = 4
-LIMIT_S = 300.0
 
 Priors = Mapping[tuple[Channel | None, float | None], DevicePrior]
 
@@ -31,13 +30,12 @@ Priors = Mapping[tuple[Channel | None, float | None], DevicePrior]
 class Settings:
     """How a batch is done. naming: see `Naming`.
 
-    priors: what is known of the devices, by channel and bias (V, to 1 mV).
-    limit_s: longest time for one spectrum, s.
+    priors: what is known of the devices, by channel and bias (V, to 1 mV), see `priors_of`.
     """
 
     naming: Naming = field(default_factory=Naming)
     priors: Priors = field(default_factory=dict)
-    limit_s: float = LIMIT_S
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def batch_steps(
                 yield task
 
     with Journal(folder) as journal, opened(workers) as (submitter, at_a_time):
-        for records in _records(fresh(), submitter, at_a_time, settings.limit_s):
+        for records in _records(fresh(), submitter, at_a_time, settings.conditions):
             journal.append(records)
             done += len(records)
             yield Progress(done + kept, kept, max(expected.spectra, len(keys)), records)
@@ -129,7 +127,8 @@ def batch_steps(
 def _task(item: Item, settings: Settings) -> Task:
     bias = None if item.bias_v is None else round(item.bias_v, 3)
     prior = settings.priors.get((item.channel, bias))
-    what = f"{item.identity}|{settings.naming.bin_width!r}|{prior!r}|{software()}"
+    gate = (settings.conditions.gate_ns, settings.conditions.pulse_tau_ns)
+    what = f"{item.identity}|{settings.naming.bin_width!r}|{gate}|{prior!r}|{software()}"
     return Task(item, prior, hashlib.sha256(what.encode()).hexdigest())
 
 
@@ -149,7 +148,7 @@ def software() -> str:
 
 
 def _records(
-    tasks: Iterator[Task], submitter: Submitter, at_a_time: int, limit_s: float
+    tasks: Iterator[Task], submitter: Submitter, at_a_time: int, conditions: Conditions
 ) -> Iterator[list[Record]]:
     """Records as they come. When a worker dies, what it may have died of is tried one by one."""
     running: dict[Future[list[Record]], list[Task]] = {}
@@ -161,7 +160,7 @@ def _records(
             chunk = next(chunks, [])
             more = bool(chunk)
             if chunk:
-                running[_submitted(submitter, chunk, limit_s)] = chunk
+                running[_submitted(submitter, chunk, conditions)] = chunk
         if running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 chunk = running.pop(future)
@@ -171,14 +170,16 @@ def _records(
                     suspects += chunk
         elif suspects:
             alone = suspects.pop(0)
-            future = _submitted(submitter, [alone], limit_s)
+            future = _submitted(submitter, [alone], conditions)
             error = future.exception()
             yield future.result() if error is None else [_crashed(alone, error)]
 
 
-def _submitted(submitter: Submitter, chunk: list[Task], limit_s: float) -> Future[list[Record]]:
+def _submitted(
+    submitter: Submitter, chunk: list[Task], conditions: Conditions
+) -> Future[list[Record]]:
     try:
-        return submitter.submit(analyse_all, chunk, limit_s)
+        return submitter.submit(analyse_all, chunk, conditions)
     except BrokenExecutor as error:
         problem = f"the executor is broken: {error}"
         raise BatchError(f"{problem}; what is finished is kept, go on with a new one") from error

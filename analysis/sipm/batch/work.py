@@ -10,10 +10,10 @@ from types import FrameType
 from typing import Any, Literal
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.batch.extraction import DevicePrior, extract_gain
 from analysis.sipm.batch.journal import Record
 from analysis.sipm.batch.parts import Data, spectrum_of
 from analysis.sipm.batch.sources import Item
+from analysis.sipm.gain import DevicePrior, extract_gain
 from analysis.sipm.readers import SpectrumFileError
 from analysis.sipm.spectrum import Spectrum
 
@@ -40,12 +40,24 @@ class Task:
     key: str
 
 
-def analyse_all(tasks: Sequence[Task], limit_s: float) -> list[Record]:
-    """The records of some tasks, in order. limit_s: longest time for one of them, s."""
-    return [analyse(task, limit_s) for task in tasks]
+@dataclass(frozen=True)
+class Conditions:
+    """What is the same for all items. limit_s: longest time for one of them, s.
+
+    gate_ns, pulse_tau_ns: gate and decay time of the pulses, for the gain from dark counts alone.
+    """
+
+    limit_s: float = 300.0
+    gate_ns: float | None = None
+    pulse_tau_ns: float | None = None
 
 
-def analyse(task: Task, limit_s: float) -> Record:
+def analyse_all(tasks: Sequence[Task], conditions: Conditions) -> list[Record]:
+    """The records of some tasks, in order."""
+    return [analyse(task, conditions) for task in tasks]
+
+
+def analyse(task: Task, conditions: Conditions) -> Record:
     """The record of one task; never raises for what the data may do."""
     begin = time.perf_counter()
     item = task.item
@@ -54,8 +66,14 @@ def analyse(task: Task, limit_s: float) -> Record:
     except (SpectrumFileError, ValueError) as error:
         return no_answer(task, "unreadable", str(error))
     try:
-        with _within(limit_s):
-            answer = extract_gain(on, off, prior=task.prior)
+        with _within(conditions.limit_s):
+            answer = extract_gain(
+                on,
+                off,
+                prior=task.prior,
+                gate_ns=conditions.gate_ns,
+                pulse_tau_ns=conditions.pulse_tau_ns,
+            )
     except EXPECTED_OF_BAD_DATA as error:
         return no_answer(task, "failed", f"the analysis failed: {type(error).__name__}: {error}")
     return {
