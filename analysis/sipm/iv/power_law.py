@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.sipm.iv.curve import IVCurve
-from analysis.sipm.iv.turn_on import LEAST_RELATIVE, TurnOn
+from analysis.sipm.iv.turn_on import LEAST_RELATIVE, LOG_W, V0, TurnOn
 
 Array = NDArray[np.float64]
 
 LEAST_ABOVE_FOOT = 10.0
 LONGEST_V = 2.0
-LEAST_POINTS = 5
+LEAST_POINTS = 4
+LEAST_OVERVOLTAGE_V = 0.3
 LEAST_LENGTH_V = 0.5
 FARTHEST_V = 2.5
 
@@ -35,32 +36,27 @@ def fit_power_law(curve: IVCurve, model: TurnOn) -> PowerLaw | None:
     """The straight line (dlnI/dV)^-1 = (V - V0) / n, fitted in its integral form.
 
     A straight line through the inverse of noisy slopes is biased; the current it stands for,
-    ln I = c + n ln(V - V0), is not. The range begins where the current is ten times that below
-    breakdown and is 2 V long, or as long as five points need; all of it weighs the same, whatever
-    the sampling. None when the curve has no such range.
+    ln I = c + n ln(V - V0), is not. The range begins where the current is ten times the leakage,
+    clear of the smeared onset, and is 2 V long; all of it weighs the same, whatever the sampling.
+    None when the curve has no such range.
     """
     voltage, current = curve.voltage_v, curve.current_a
-    leak = model.current(voltage) - model.avalanche(voltage)
-    above = np.flatnonzero(model.current(voltage) < LEAST_ABOVE_FOOT * leak)
-    begin = int(above[-1]) + 1 if len(above) else 0
-    if begin == 0 or begin > len(voltage) - LEAST_POINTS:
-        return None
-    low_v = _crossing(model, float(voltage[begin - 1]), float(voltage[begin]))
-    end = int(np.searchsorted(voltage, low_v + LONGEST_V, side="right"))
-    end = min(max(end, begin + LEAST_POINTS), len(voltage))
-    v, i = voltage[begin:end], current[begin:end]
-    good = i > 0
+    low_v = _beginning(model, float(voltage[-1]))
+    edges = np.concatenate([[voltage[0]], 0.5 * (voltage[1:] + voltage[:-1]), [voltage[-1]]])
+    overlap = np.minimum(edges[1:], low_v + LONGEST_V) - np.maximum(edges[:-1], low_v)
+    clear = voltage > model.parameters[V0] + 0.5 * (low_v - model.parameters[V0])
     if curve.sigma_a is None:
-        sigma = np.hypot(model.constant_a, max(model.relative, LEAST_RELATIVE) * model.current(v))
+        noise = np.hypot(
+            model.constant_a, max(model.relative, LEAST_RELATIVE) * model.current(voltage)
+        )
     else:
-        sigma = curve.sigma_a[begin:end]
-    good &= np.abs(i - model.current(v)) < 6 * sigma + 0.5 * model.current(v)
-    v, i, sigma = v[good], i[good], sigma[good]
+        noise = curve.sigma_a
+    off = np.abs(current - model.current(voltage))
+    use = (overlap > 0) & clear & (current > 0) & (off < 6 * noise + 0.5 * model.current(voltage))
+    v, i, sigma, weight = voltage[use], current[use], noise[use], overlap[use]
     if len(v) < LEAST_POINTS or v[-1] - v[0] < LEAST_LENGTH_V:
         return None
     log_sigma = sigma / np.maximum(i, sigma)
-    edges = np.concatenate([[v[0]], 0.5 * (v[1:] + v[:-1]), [v[-1]]])
-    weight = np.diff(edges)
     found = _fit(v, np.log(i), log_sigma, weight, low_v)
     if found is None:
         return None
@@ -74,7 +70,7 @@ def fit_power_law(curve: IVCurve, model: TurnOn) -> PowerLaw | None:
             shape = 0.25 * float(np.sqrt(max(excess, 0.0)))
     return PowerLaw(
         zero,
-        hypot(stat, shape, 0.02 * float(np.median(np.diff(v)))),
+        hypot(stat, shape, 0.02 * float(np.median(np.diff(v))), 0.002),
         exponent,
         low_v,
         float(v[-1]),
@@ -83,12 +79,14 @@ def fit_power_law(curve: IVCurve, model: TurnOn) -> PowerLaw | None:
     )
 
 
-def _crossing(model: TurnOn, low_v: float, high_v: float) -> float:
-    """Where the model's current reaches ten times its leakage, V."""
-    fine = np.linspace(low_v, high_v, 50)
+def _beginning(model: TurnOn, end_v: float) -> float:
+    """Where the onset is over and the current is ten times the leakage, V."""
+    onset = float(model.parameters[V0])
+    clear = onset + max(LEAST_OVERVOLTAGE_V, 3.0 * float(np.exp(model.parameters[LOG_W])))
+    fine = np.linspace(onset, max(end_v, clear), 400)
     total = model.current(fine)
     reached = total >= LEAST_ABOVE_FOOT * (total - model.avalanche(fine))
-    return float(fine[int(np.argmax(reached))]) if np.any(reached) else high_v
+    return max(float(fine[int(np.argmax(reached))]) if np.any(reached) else end_v, clear)
 
 
 def _fit(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import hypot
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ LEAST_SIGNIFICANCE = 5.0
 LOWEST_BREAKDOWN_V = 10.0
 WANTED_ERROR = 0.06
 LARGEST_SIGMA_V = 0.75
+STEP_SHARE, WIDTH_SHARE, LEAST_SIGMA_V = 0.03, 0.08, 0.003
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,9 @@ def _onset(knee: _Knee) -> Estimate:
         "width_v": float(np.exp(model.parameters[LOG_W])),
     }
     swell = max(model.chi2 / model.ndf, 1.0)
-    sigma = float(np.sqrt(model.covariance[V0, V0] * swell))
+    step = float(np.median(np.diff(model.voltage_v)))
+    shape = hypot(STEP_SHARE * step, WIDTH_SHARE * goodness["width_v"], LEAST_SIGMA_V)
+    sigma = hypot(float(np.sqrt(model.covariance[V0, V0] * swell)), shape)
     return _bounded(float(model.parameters[V0]), sigma, MODEL, goodness, knee)
 
 
