@@ -1,0 +1,289 @@
+"""From waveforms to charges, and to dark counts with their correlated noise."""
+
+from dataclasses import dataclass, replace
+from math import exp, hypot, log, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from analysis.estimate import Estimate, unknown
+from analysis.sipm.baselines import as_records, baseline, clipped_samples, running_baseline
+from analysis.sipm.delays import DelayFit, fit_pulse_times
+from analysis.sipm.pulse_shape import PulseShape, estimate_shape
+from analysis.sipm.pulses import Pulses, find_pulses
+
+__all__ = [
+    "PulseShape",
+    "Pulses",
+    "WaveformNoise",
+    "baseline",
+    "clipped_samples",
+    "dark_from_waveforms",
+    "estimate_shape",
+    "find_pulses",
+    "integrate",
+    "running_baseline",
+    "upright",
+]
+
+METHOD = "pulses of waveforms"
+LEAST_PULSES = 60
+COUNTED_ABOVE = 0.5
+SINGLE_SHARE = 0.25
+MOST_SPREAD = 0.25
+MOST_RESOLVED_LOSS = 0.6
+MOST_CLIPPED = 0.01
+ISOLATED_FALLS = 5.0
+
+Array = NDArray[np.float64]
+
+
+def integrate(
+    waveforms: ArrayLike,
+    dt_ns: float,
+    gate_ns: tuple[float, float],
+    *,
+    baseline_ns: tuple[float, float] | None = None,
+) -> Array:
+    """Charges of waveforms, (n,), in ADC ns: the integral over a gate above the baseline.
+
+    waveforms: (n_records, n_samples) ADC. Sample k stands for the time from k dt_ns to
+        (k + 1) dt_ns; samples that the gate cuts count in part.
+    gate_ns: begin and end of the gate after the beginning of the first sample.
+    baseline_ns: begin and end of a part without light, the mean of which is the baseline; a record
+        with a dark pulse there gets a baseline that is too high. Without it, the quiet samples of
+        the whole record are found (`baseline`).
+
+    Charges are nan where a record is not finite or has no quiet part. Clipped samples are
+    integrated as they are: see `clipped_samples`.
+
+    Raises ValueError for a gate or baseline part outside the record or without length.
+    """
+    waves = as_records(waveforms)
+    if baseline_ns is None:
+        level = baseline(waves)
+    else:
+        weight = _gate_weights(waves.shape[1], dt_ns, baseline_ns, "baseline")
+        level = waves @ weight / weight.sum()
+    gate = _gate_weights(waves.shape[1], dt_ns, gate_ns, "gate")
+    return np.asarray((waves @ gate - level * gate.sum()) * dt_ns, dtype=np.float64)
+
+
+def upright(waveforms: ArrayLike) -> Array:
+    """Waveforms with positive pulses: turned over when most of their excursions are negative."""
+    waves = as_records(waveforms)
+    some = waves[:: max(len(waves) // 500, 1)]
+    some = some[np.isfinite(some).all(axis=1)]
+    if not len(some):
+        return waves
+    away = some - np.median(some, axis=1, keepdims=True)
+    return -waves if (away**3).sum() < 0 else waves
+
+
+@dataclass(frozen=True)
+class WaveformNoise:
+    """Dark counts and correlated noise of waveforms without light.
+
+    amplitude: height of the pulse of one photoelectron, ADC/pe.
+    crosstalk: mean number lambda of prompt secondaries per avalanche; crosstalk_probability:
+        probability of at least one, 1 - exp(-lambda).
+    delays: rate, afterpulses and time constants, see DelayFit.
+    pulses: all that were found; pe: (m,) their heights in photoelectrons.
+    """
+
+    dcr: Estimate
+    afterpulse: Estimate
+    crosstalk: Estimate
+    crosstalk_probability: Estimate
+    amplitude: Estimate
+    shape: PulseShape | None
+    delays: DelayFit | None
+    pulses: Pulses | None
+    reasons: tuple[str, ...]
+
+    @property
+    def pe(self) -> Array:
+        if self.pulses is None or self.amplitude.value is None:
+            return np.zeros(0)
+        return self.pulses.amplitude_adc / self.amplitude.value
+
+
+def dark_from_waveforms(
+    waveforms: ArrayLike,
+    dt_ns: float,
+    *,
+    shape: PulseShape | None = None,
+    amplitude: Estimate | None = None,
+    dead_time_ns: float | None = None,
+    ceiling: float | None = None,
+) -> WaveformNoise:
+    """Dark count rate, crosstalk and afterpulses from waveforms taken without light.
+
+    waveforms: (n_records, n_samples) ADC of either polarity, taken at random times or before the
+        light; records triggered by the dark pulses themselves make the rate too high.
+    shape: pulse of one avalanche; found in the waveforms when absent.
+    amplitude: height of one photoelectron, ADC; the most frequent height when absent.
+    dead_time_ns: delays below are not used; the distance at which overlapping pulses are still
+        told apart when absent.
+
+    Pulses above half a photoelectron count. Within the dead time after a pulse everything is added
+    to it; chance coincidences are taken off the crosstalk with the fitted rate,
+    1 - p = (1 - seen) exp(expected pulses in the dead time).
+
+    Never raises for bad data: what cannot be told is unknown, with its reason.
+    """
+    waves = upright(waveforms)
+    if shape is None:
+        shape = estimate_shape(waves, dt_ns)
+        if shape is None:
+            return _silent("no pulses that stand alone: give the pulse shape", shape=None)
+    if shape.fall_ns < 2 * dt_ns:
+        return _silent(f"pulses of {shape.fall_ns:.3g} ns are too short for {dt_ns:g} ns samples")
+    pulses = find_pulses(waves, dt_ns, shape, ceiling=ceiling)
+    if not pulses.usable.any():
+        return _silent("no record has a baseline", shape=shape, pulses=pulses)
+    single = amplitude or _single_height(pulses)
+    reasons = _warnings(pulses, waves)
+    if single.value is None or not single.value > 0:
+        why = single.reasons or ("the amplitude of one photoelectron must be positive",)
+        return _silent(*why, *reasons, shape=shape, pulses=pulses)
+    if COUNTED_ABOVE * single.value < 0.9 * pulses.threshold_adc:
+        part = pulses.threshold_adc / single.value
+        why_not = f"the noise hides pulses below {part:.2f} photoelectrons"
+        return _silent(why_not, *reasons, shape=shape, pulses=pulses, single=single)
+    dead = pulses.resolution_ns if dead_time_ns is None else dead_time_ns
+    pe = pulses.amplitude_adc / single.value
+    high = pe > COUNTED_ABOVE
+    delays = fit_pulse_times(
+        pulses.record[high],
+        np.clip(pulses.time_ns[high] - pulses.first_ns, 0.0, pulses.length_ns),
+        n_records=len(pulses.baseline_adc),
+        length_ns=pulses.length_ns,
+        dead_time_ns=dead,
+        avalanches=pe[high],
+    )
+    if delays.rate.value is not None and delays.rate.value * dead * 1e-9 > MOST_RESOLVED_LOSS:
+        crowded = f"more than {MOST_RESOLVED_LOSS:g} pulses within {dead:.3g} ns: they pile up"
+        return _silent(crowded, *reasons, shape=shape, pulses=pulses, single=single)
+    crosstalk, probability = _crosstalk(pulses, pe, delays, dead, shape)
+    return WaveformNoise(
+        dcr=_noted(delays.dcr, reasons),
+        afterpulse=_noted(delays.afterpulse, reasons),
+        crosstalk=crosstalk,
+        crosstalk_probability=probability,
+        amplitude=single,
+        shape=shape,
+        delays=delays,
+        pulses=pulses,
+        reasons=reasons,
+    )
+
+
+def _gate_weights(n_samples: int, dt_ns: float, part_ns: tuple[float, float], name: str) -> Array:
+    begin, end = part_ns[0] / dt_ns, part_ns[1] / dt_ns
+    if not 0 <= begin < end <= n_samples + 1e-9:
+        raise ValueError(f"{name} {part_ns} ns is not inside {n_samples} samples of {dt_ns} ns")
+    sample = np.arange(n_samples)
+    return np.clip(np.minimum(sample + 1, end) - np.maximum(sample, begin), 0.0, 1.0)
+
+
+def _single_height(pulses: Pulses) -> Estimate:
+    """The most frequent height: with crosstalk below one half it is one photoelectron."""
+    height = np.sort(pulses.amplitude_adc[~pulses.saturated])
+    if len(height) < LEAST_PULSES:
+        return unknown("ADC/pe", METHOD, f"{len(height)} pulses are too few")
+    held = max(int(SINGLE_SHARE * len(height)), 10)
+    first = int(np.argmin(height[held:] - height[:-held]))
+    middle = float(np.median(height[first : first + held]))
+    for _ in range(5):
+        near = height[np.abs(height - middle) < 0.3 * middle]
+        middle = float(np.median(near))
+    sigma = float(np.subtract(*np.quantile(near, [0.75, 0.25])) / 1.349)
+    if middle - pulses.threshold_adc < 1.5 * sigma or sigma > MOST_SPREAD * middle:
+        return unknown("ADC/pe", METHOD, "one photoelectron does not stand out of the noise")
+    below = np.count_nonzero(height < 0.7 * middle) / len(height)
+    if below > 0.35:
+        return unknown("ADC/pe", METHOD, "many pulses below the most frequent height")
+    error = hypot(1.2533 * sigma / sqrt(len(near)), 0.004 * middle)
+    return Estimate(middle, error, "ADC/pe", METHOD, {"spread_adc": sigma})
+
+
+def _crosstalk(
+    pulses: Pulses, pe: Array, delays: DelayFit, dead: float, shape: PulseShape
+) -> tuple[Estimate, Estimate]:
+    """Mean secondaries and probability from the heights within the dead time after quiet."""
+    span = pulses.first_ns + pulses.length_ns + 10 * dead
+    place = pulses.record * span + pulses.time_ns
+    gap = np.diff(place, prepend=-np.inf)
+    # a pulse in the slope of an earlier one may be an afterpulse of a pixel that recovers
+    quiet = min(ISOLATED_FALLS * shape.fall_ns, max(2 * dead, float(np.median(gap[1:]))))
+    shown = pulses.time_ns > pulses.first_ns + quiet
+    shown &= pulses.time_ns + dead < pulses.first_ns + pulses.length_ns
+    first = np.flatnonzero((gap > quiet) & (pe > COUNTED_ABOVE) & shown)
+    if len(first) < LEAST_PULSES:
+        few = f"{len(first)} pulses with quiet before them are too few"
+        return unknown("1", METHOD, few), unknown("1", METHOD, few)
+    sums = np.append(0.0, np.cumsum(pe))
+    last = np.searchsorted(place, place[first] + dead, side="left")
+    together = sums[last] - sums[first]
+    n, more = len(first), int(np.count_nonzero(together > 1.5))
+    seen = more / n
+    rate = (delays.dcr.value or delays.rate.value or 0.0) * 1e-9 * dead
+    early = sum(a * (1 - exp(-dead / tau)) for a, tau in delays.components)
+    if not delays.components:
+        early = 0.1 * (1 - exp(-dead / 30.0))
+    # an afterpulse within the dead time may or may not lift the sum above 1.5
+    coincident = rate + 0.3 * early
+    kept = (1 - seen) * exp(coincident)
+    singles = together[np.abs(together - 1) < 0.5]
+    width = float(np.subtract(*np.quantile(singles, [0.84, 0.16])) / 2)
+    leak = float(ndtr(-0.5 / max(width, 1e-3)))
+    sigma = hypot(
+        sqrt(max(seen, 1 / n) * (1 - seen) / n) * exp(coincident),
+        kept * hypot(0.3 * early, 0.05 * rate),
+        leak,
+    )
+    goodness = {"seen": seen, "n_pulses": float(n), "coincident": coincident, "leak": leak}
+    if leak > 0.02 or not 0 < kept:
+        why = "one and two photoelectrons are not told apart"
+        return (
+            unknown("1", METHOD, why, goodness=goodness),
+            unknown("1", METHOD, why, goodness=goodness),
+        )
+    p = 1 - kept
+    probability = Estimate(p, sigma, "1", METHOD, goodness)
+    return Estimate(-log(kept), sigma / kept, "1", METHOD, goodness), probability
+
+
+def _warnings(pulses: Pulses, waves: Array) -> tuple[str, ...]:
+    reasons = []
+    lost = int(np.count_nonzero(~pulses.usable))
+    if lost:
+        reasons.append(f"{lost} of {len(waves)} records could not be used")
+    if len(pulses.saturated) and pulses.saturated.mean() > MOST_CLIPPED:
+        reasons.append(f"{pulses.saturated.mean():.1%} of the pulses are clipped")
+    return tuple(reasons)
+
+
+def _noted(estimate: Estimate, reasons: tuple[str, ...]) -> Estimate:
+    return replace(estimate, reasons=(*estimate.reasons, *reasons)) if reasons else estimate
+
+
+def _silent(
+    *reasons: str,
+    shape: PulseShape | None = None,
+    pulses: Pulses | None = None,
+    single: Estimate | None = None,
+) -> WaveformNoise:
+    return WaveformNoise(
+        dcr=unknown("Hz", METHOD, *reasons),
+        afterpulse=unknown("1", METHOD, *reasons),
+        crosstalk=unknown("1", METHOD, *reasons),
+        crosstalk_probability=unknown("1", METHOD, *reasons),
+        amplitude=single or unknown("ADC/pe", METHOD, *reasons),
+        shape=shape,
+        delays=None,
+        pulses=pulses,
+        reasons=reasons,
+    )
