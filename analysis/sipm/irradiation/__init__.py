@@ -1,0 +1,75 @@
+"""Irradiated SiPMs: dark counts, current, breakdown and response against fluence and time."""
+
+from analysis.sipm.irradiation.annealing import (
+    STANDARD,
+    AnnealingTerm,
+    DamageRate,
+    Stay,
+    annealing_factor,
+    damage_rate,
+    exponential_decay,
+    logarithmic_decay,
+    remaining,
+)
+from analysis.sipm.irradiation.damage import (
+    Damage,
+    breakdown_shift,
+    dark_current,
+    dark_rate_of_current,
+    gain_factor,
+    induced_dark_rate,
+    irradiated,
+    pde_factor,
+)
+from analysis.sipm.irradiation.fits import (
+    AnnealingFit,
+    FluenceFit,
+    LogarithmicFit,
+    TemperatureFit,
+    fit_annealing,
+    fit_damage_constant,
+    fit_logarithmic,
+    fit_temperature,
+)
+from analysis.sipm.irradiation.temperature import (
+    arrhenius_factor,
+    bulk_current_factor,
+    doubling_factor,
+    doubling_of_energy,
+)
+from analysis.sipm.occupancy import PixelState, idle_share, pixel_state
+
+__all__ = [
+    "STANDARD",
+    "AnnealingFit",
+    "AnnealingTerm",
+    "Damage",
+    "DamageRate",
+    "FluenceFit",
+    "LogarithmicFit",
+    "PixelState",
+    "Stay",
+    "TemperatureFit",
+    "annealing_factor",
+    "arrhenius_factor",
+    "breakdown_shift",
+    "bulk_current_factor",
+    "damage_rate",
+    "dark_current",
+    "dark_rate_of_current",
+    "doubling_factor",
+    "doubling_of_energy",
+    "exponential_decay",
+    "fit_annealing",
+    "fit_damage_constant",
+    "fit_logarithmic",
+    "fit_temperature",
+    "gain_factor",
+    "idle_share",
+    "induced_dark_rate",
+    "irradiated",
+    "logarithmic_decay",
+    "pde_factor",
+    "pixel_state",
+    "remaining",
+]
