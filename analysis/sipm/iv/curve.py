@@ -38,7 +38,13 @@ class IVCurve:
 
     def between(self, low_v: float, high_v: float) -> "IVCurve":
         """The points with low_v <= voltage <= high_v."""
-        keep = (self.voltage_v >= low_v) & (self.voltage_v <= high_v)
+        return self._taken((self.voltage_v >= low_v) & (self.voltage_v <= high_v))
+
+    def without(self, voltage_v: Array) -> "IVCurve":
+        """The points at none of these voltages."""
+        return self._taken(~np.isin(self.voltage_v, voltage_v))
+
+    def _taken(self, keep: NDArray[np.bool_]) -> "IVCurve":
         sigma = None if self.sigma_a is None else self.sigma_a[keep]
         return replace(
             self, voltage_v=self.voltage_v[keep], current_a=self.current_a[keep], sigma_a=sigma
@@ -87,7 +93,7 @@ def clean_curve(
         notes.append(f"{np.count_nonzero(~side)} points of the other polarity left out")
         voltage, current, sigma = _taken(voltage, current, sigma, side)
     strong = np.argsort(np.abs(current))[-max(3, len(current) // 3) :]
-    if np.sum(current[strong]) < 0:
+    if np.median(current[strong]) < 0:
         current = -current
     voltage, current, sigma = _merged(voltage, current, sigma)
     normal = ~_glitches(voltage, current)

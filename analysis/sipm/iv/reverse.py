@@ -1,17 +1,18 @@
 """Breakdown voltage from a reverse current-voltage curve, by four definitions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.iv.curve import IVCurve, clean_curve, noise_of
-from analysis.sipm.iv.knee import Order, find_knee, slopes
+from analysis.sipm.iv.curve import IVCurve, clean_curve
+from analysis.sipm.iv.knee import Order, find_knee
 from analysis.sipm.iv.power_law import PowerLaw, fit_power_law
-from analysis.sipm.iv.turn_on import LOG_W, V0, K, P, TurnOn, fit_turn_on
+from analysis.sipm.iv.sighting import Sighting, sight_knee
+from analysis.sipm.iv.turn_on import LOG_W, V0, K, P, TurnOn
 
 Array = NDArray[np.float64]
 
@@ -19,12 +20,8 @@ METHOD = "vbd_iv: maximum of d ln I / dV"
 INVERSE = "vbd_iv: zero of (d ln I / dV)^-1"
 SECOND = "vbd_iv: maximum of d^2 ln I / dV^2"
 MODEL = "vbd_iv: power law with divergence above leakage"
-LEAST_POINTS = 8
-LEAST_RISE = 3.0
-LEAST_SIGNIFICANCE = 5.0
-LOWEST_BREAKDOWN_V = 10.0
-WANTED_ERROR = 0.06
 LARGEST_SIGMA_V = 0.75
+LARGEST_DISPLACEMENT_V, NOTED_DISPLACEMENT_V = 0.6, 0.3
 STEP_SHARE, WIDTH_SHARE, LEAST_SIGMA_V = 0.03, 0.08, 0.003
 
 
@@ -71,7 +68,7 @@ def reverse_iv(
     Raises ValueError when the arrays differ in length.
     """
     curve = clean_curve(voltage_v, current_a, sigma_a)
-    knee = _Knee.of(curve)
+    knee = sight_knee(curve)
     methods = {
         "relative_derivative": _maximum(knee, 1, METHOD),
         "inverse_relative_derivative": unknown("V", INVERSE, *_why(knee)),
@@ -110,124 +107,45 @@ def breakdown_from_iv(
     the shift.
 
     Unknown without a knee: no maximum inside the curve, one that the noise explains, a current
-    that rises less than threefold, or a leakage below breakdown that is lost in noise. Raises
-    ValueError when the arrays differ in length.
+    that rises less than threefold, a leakage below breakdown that is lost in noise or so large
+    that it moves the maximum by more than 0.6 V (a note tells of more than 0.3 V), two knees, a
+    jump. Raises ValueError when the arrays differ in length.
     """
-    return _maximum(_Knee.of(clean_curve(voltage_v, current_a, sigma_a)), 1, METHOD)
+    return _maximum(sight_knee(clean_curve(voltage_v, current_a, sigma_a)), 1, METHOD)
 
 
-@dataclass(frozen=True)
-class _Knee:
-    """Where a knee is seen, or the problem that hides it; lost: no leakage above the noise."""
-
-    curve: IVCurve
-    goodness: Mapping[str, float]
-    problem: str
-    lost: str = ""
-    model: TurnOn | None = None
-
-    @classmethod
-    def of(cls, curve: IVCurve) -> "_Knee":
-        if len(curve) < LEAST_POINTS:
-            return cls(curve, {}, f"{len(curve)} usable points are too few")
-        if curve.voltage_v[-1] < LOWEST_BREAKDOWN_V:
-            return cls(
-                curve,
-                {},
-                f"the current does not rise: the curve ends at {curve.voltage_v[-1]:.4g} V, below "
-                "the breakdown of any SiPM",
-            )
-        far = curve.between(0.5 * LOWEST_BREAKDOWN_V, np.inf)
-        if len(far) < LEAST_POINTS:
-            return cls(curve, {}, f"{len(far)} usable points are too few")
-        return _seen(far)
-
-
-def _seen(curve: IVCurve) -> _Knee:
-    voltage, current = curve.voltage_v, curve.current_a
-    sigma = curve.sigma_a
-    if sigma is None:
-        constant, relative = noise_of(curve)
-        sigma = np.hypot(constant, relative * np.abs(current))
-    floor = np.maximum(sigma, 1e-18)
-    log_current = np.log(np.maximum(current, floor))
-    log_sigma = np.minimum(floor / np.maximum(current, floor), 1.0)
-    points = _needed_points(voltage, log_current, log_sigma)
-    at, slope, slope_sigma = slopes(voltage, log_current, log_sigma, points)
-    peak = int(np.argmax(slope))
-    goodness = {
-        "peak_slope_per_v": float(slope[peak]),
-        "significance": float((slope[peak] - np.median(slope)) / slope_sigma[peak]),
-        "points_per_slope": float(points),
-    }
-    start = float(np.median(log_current[: max(3, len(voltage) // 10)]))
-    if log_current.max() - start < np.log(LEAST_RISE):
-        return _Knee(curve, goodness, "the current does not rise: no breakdown in this range")
-    if not 2 <= peak <= len(slope) - 3:
-        return _Knee(
-            curve,
-            goodness,
-            f"the steepest relative rise is at the {'lower' if peak < 2 else 'upper'} end of the "
-            f"curve, {at[peak]:.4g} V: breakdown is not inside",
-        )
-    if goodness["significance"] < LEAST_SIGNIFICANCE or slope[peak] < 2 * np.median(slope):
-        return _Knee(curve, goodness, "no knee stands out of the curve")
-    model = fit_turn_on(curve, float(at[peak]))
-    if model is None:
-        return _Knee(curve, goodness, "no model of a breakdown fits the knee")
-    return _judged(curve, goodness, model)
-
-
-def _judged(curve: IVCurve, goodness: Mapping[str, float], model: TurnOn) -> _Knee:
-    onset = float(model.parameters[V0])
-    end = curve.voltage_v[-1:]
-    total, avalanche = float(model.current(end)[0]), float(model.avalanche(end)[0])
-    goodness = {
-        **goodness,
-        "chi2": model.chi2,
-        "ndf": float(model.ndf),
-        "relative_noise": model.relative,
-        "avalanche_share": avalanche / total,
-    }
-    problem = ""
-    if not curve.voltage_v[0] < onset < curve.voltage_v[-1]:
-        problem = f"the model places breakdown outside of the curve, at {onset:.4g} V"
-    elif onset < LOWEST_BREAKDOWN_V:
-        problem = f"the current turns on at {onset:.3g} V, below the breakdown of any SiPM"
-    elif avalanche < (1.0 - 1.0 / LEAST_RISE) * total:
-        problem = (
-            f"leakage hides the knee: at the end of the curve only {avalanche / total:.0%} of the "
-            "current is from avalanches"
-        )
-    below = curve.current_a[curve.voltage_v < onset - 2 * np.exp(model.parameters[LOG_W])]
-    lost = ""
-    sigma = model.constant_a if curve.sigma_a is None else float(np.median(curve.sigma_a[:5]))
-    if len(below) < 2:
-        problem = problem or "too few points below breakdown"
-    elif np.median(below) < 3 * sigma:
-        lost = (
-            "the current below breakdown is lost in noise: the steepest rise only marks where it "
-            "leaves the noise"
-        )
-    return _Knee(curve, goodness, problem, lost, model)
-
-
-def _why(knee: _Knee) -> tuple[str, ...]:
+def _why(knee: Sighting) -> tuple[str, ...]:
     return (knee.problem, *knee.curve.notes)
 
 
-def _maximum(knee: _Knee, order: Order, method: str) -> Estimate:
+def _maximum(knee: Sighting, order: Order, method: str) -> Estimate:
     problem = knee.problem or knee.lost
     if problem or knee.model is None:
         return unknown("V", method, problem, *knee.curve.notes, goodness=knee.goodness)
     found = find_knee(knee.curve, knee.model, order)
     if found is None:
         return unknown("V", method, "too few points around the knee", *knee.curve.notes)
-    goodness = {**knee.goodness, "points": float(found.points), "shift_v": found.shift_v}
-    return _bounded(found.value_v, found.sigma_v, method, goodness, knee)
+    displaced = found.value_v - float(knee.model.parameters[V0])
+    goodness = {
+        **knee.goodness,
+        "points": float(found.points),
+        "shift_v": found.shift_v,
+        "above_onset_v": displaced,
+    }
+    moved = (
+        f"{displaced:.2g} V above the onset of the avalanches at {knee.model.parameters[V0]:.4g} V"
+    )
+    if order == 1 and displaced > LARGEST_DISPLACEMENT_V:
+        problem = f"leakage hides the knee: the steepest rise of their sum is {moved}"
+        return unknown("V", method, problem, *knee.curve.notes, goodness=goodness)
+    answer = _bounded(found.value_v, found.sigma_v, method, goodness, knee)
+    if order == 1 and displaced > NOTED_DISPLACEMENT_V and answer.known:
+        note = f"leakage moves the knee: it is {moved}"
+        return replace(answer, reasons=(*answer.reasons, note))
+    return answer
 
 
-def _onset(knee: _Knee) -> Estimate:
+def _onset(knee: Sighting) -> Estimate:
     if knee.problem or knee.model is None:
         return unknown("V", MODEL, *_why(knee), goodness=knee.goodness)
     model = knee.model
@@ -244,7 +162,7 @@ def _onset(knee: _Knee) -> Estimate:
     return _bounded(float(model.parameters[V0]), sigma, MODEL, goodness, knee)
 
 
-def _inverse(knee: _Knee, found: PowerLaw | None) -> Estimate:
+def _inverse(knee: Sighting, found: PowerLaw | None) -> Estimate:
     if found is None:
         return unknown(
             "V",
@@ -265,7 +183,7 @@ def _inverse(knee: _Knee, found: PowerLaw | None) -> Estimate:
 
 
 def _bounded(
-    value_v: float, sigma_v: float, method: str, goodness: Mapping[str, float], knee: _Knee
+    value_v: float, sigma_v: float, method: str, goodness: Mapping[str, float], knee: Sighting
 ) -> Estimate:
     voltage = knee.curve.voltage_v
     reason = ""
@@ -276,14 +194,3 @@ def _bounded(
     if reason:
         return unknown("V", method, reason, *knee.curve.notes, goodness=goodness)
     return Estimate(value_v, sigma_v, "V", method, goodness, knee.curve.notes)
-
-
-def _needed_points(voltage: Array, log_current: Array, log_sigma: Array) -> int:
-    """Fewest points per slope that make the largest slope known to 6 %; at most a sixth of all."""
-    most = max(2, len(voltage) // 6)
-    for points in range(2, most):
-        _, slope, sigma = slopes(voltage, log_current, log_sigma, points)
-        peak = int(np.argmax(slope))
-        if sigma[peak] < WANTED_ERROR * slope[peak]:
-            return points
-    return most
