@@ -4,8 +4,8 @@ import getpass
 import hashlib
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,21 +15,19 @@ import numpy as np
 from sqlmodel import select
 
 import db
-from analysis.estimate import Estimate
-from analysis.sipm.dispersion import mean_dispersion
-from analysis.sipm.peaks import PeakFit, fit_peaks
+from analysis.estimate import Estimate, unknown
+from analysis.sipm.gain import DevicePrior, GainAnswer, extract_gain
 from analysis.sipm.readers import SpectrumFileError, read_spectrum
 from analysis.sipm.spectrum import Spectrum
 from db import Store, open_store
 from station.catalogue import LabelError, parse_label
-from station.events import Reading, Verdict
-from station.limits import judge, worst
+from station.events import Reading
+from station.limits import judge
 from station.runner import Crew, reading_fact
 from station.session import DATABASE
 
 PROCEDURE = "gain_of_file"
 NO_LIMITS = {"limits": "none", "procedure": PROCEDURE}
-QUANTITIES = ("gain", "pedestal", "noise", "gain_spread", "light_yield", "crosstalk")
 
 
 class GainError(Exception):
@@ -37,82 +35,111 @@ class GainError(Exception):
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured beside the light-on spectra, and how.
+
+    off: light-off spectra, one for each file or one for all; empty for none. bin_width: ADC per
+    bin for lists of single charges. gate_ns, pulse_tau_ns: gate and decay time of the pulses.
+    """
+
+    off: Sequence[str] = ()
+    bin_width: float = 1.0
+    gate_ns: float | None = None
+    pulse_tau_ns: float | None = None
+
+
+@dataclass(frozen=True)
 class FileGain:
-    """What one file gave. `spectrum` and `fit` are None when it could not be read."""
+    """What one file gave. `spectrum` and `off` are None when they could not be read or given."""
 
-    file: str
-    estimate: Estimate
+    source: str
+    answer: GainAnswer
     spectrum: Spectrum | None
-    fit: PeakFit | None
-
-    @property
-    def unreadable(self) -> bool:
-        return self.spectrum is None
-
-    @property
-    def verdict(self) -> Verdict:
-        return "unknown" if self.estimate.value is None else "pass"
-
-    def as_data(self) -> dict[str, Any]:
-        """The object that `--json` prints for this file."""
-        return {
-            "file": self.file,
-            "value": self.estimate.value,
-            "sigma": self.estimate.sigma,
-            "unit": self.estimate.unit,
-            "method": self.estimate.method,
-            "verdict": self.verdict,
-            "reasons": list(self.estimate.reasons),
-            "goodness": dict(self.estimate.goodness),
-        }
+    off: Spectrum | None = None
 
 
 def gain_of_files(
     files: Sequence[str],
-    *,
-    off: str | None = None,
-    enf_divisor: float | None = None,
-    enf_divisor_sigma: float | None = None,
+    measured: Measured,
+    priors: Sequence[DevicePrior | None],
 ) -> list[FileGain]:
     """Gain of every file, in order; a file that can't be read is an unknown with its reason.
 
-    Peaks are fitted first; where there are none and a light-off spectrum is given, mean and
-    dispersion is used. Raises GainError when the light-off file can't be read or the divisor F
-    comes without its error.
+    priors: what is known of the device of each file. Raises GainError when a light-off file can't
+    be read or when files and light-off files don't match in number.
     """
-    if (enf_divisor is None) != (enf_divisor_sigma is None):
-        raise GainError("the divisor F and its error belong together: give both or none")
-    divisor = None
-    if enf_divisor is not None and enf_divisor_sigma is not None:
-        divisor = Estimate(enf_divisor, enf_divisor_sigma, "1", "given by the user", {})
+    if len(measured.off) not in {0, 1, len(files)}:
+        raise GainError(f"{len(measured.off)} light-off spectra for {len(files)} files")
     try:
-        dark = None if off is None else read_spectrum(off)
+        dark = [read_spectrum(file, bin_width=measured.bin_width) for file in measured.off]
     except SpectrumFileError as error:
         raise GainError(str(error)) from error
-    return [_gain_of_file(file, dark, divisor) for file in files]
+    partners: list[Spectrum | None] = [*dark] if len(dark) == len(files) else [None] * len(files)
+    if len(dark) == 1:
+        partners = [dark[0]] * len(files)
+    return [
+        _gain_of_file(file, off, measured, prior)
+        for file, off, prior in zip(files, partners, priors, strict=True)
+    ]
 
 
-def _gain_of_file(file: str, dark: Spectrum | None, divisor: Estimate | None) -> FileGain:
+def _gain_of_file(
+    file: str, off: Spectrum | None, measured: Measured, prior: DevicePrior | None
+) -> FileGain:
     try:
-        spectrum = read_spectrum(file)
-    except SpectrumFileError as error:
-        return FileGain(file, Estimate(None, None, "ADC/pe", "none", {}, (str(error),)), None, None)
-    fit = fit_peaks(spectrum)
-    estimate = fit.gain
-    if estimate.value is None and dark is not None:
-        by_moments = mean_dispersion(spectrum, dark, divisor)
-        if by_moments.value is not None:
-            estimate = by_moments
-        else:
-            estimate = Estimate(
-                None,
-                None,
-                estimate.unit,
-                f"{estimate.method}, {by_moments.method}",
-                {},
-                (*estimate.reasons, *by_moments.reasons),
+        spectrum = read_spectrum(file, bin_width=measured.bin_width)
+    except (SpectrumFileError, ValueError) as error:
+        return FileGain(file, GainAnswer(unknown("ADC/pe", "none", str(error)), "unknown"), None)
+    answer = extract_gain(
+        spectrum,
+        off,
+        prior=prior,
+        gate_ns=measured.gate_ns,
+        pulse_tau_ns=measured.pulse_tau_ns,
+    )
+    return FileGain(file, answer, spectrum, off)
+
+
+def priors_from_answers(file: Path, sources: Sequence[str]) -> list[DevicePrior | None]:
+    """What an earlier `tessera gain --json` of the same devices at the same bias found.
+
+    One answer in the file holds for all sources; of several, every source takes the one whose
+    file has the same name. Raises GainError when the file is none of these or has no answer.
+    """
+    try:
+        answers = json.loads(file.read_text())
+    except OSError as error:
+        raise GainError(f"{file}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise GainError(f"{file}: not the output of tessera gain --json: {error}") from error
+    answers = answers if isinstance(answers, list) else [answers]
+    try:
+        priors: dict[str, DevicePrior | None] = {
+            Path(answer["source"]).name: _prior(answer) for answer in answers
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise GainError(f"{file}: not the output of tessera gain --json: {error!r}") from error
+    if len(answers) == 1:
+        return [*priors.values()] * len(sources)
+    lacking = [source for source in sources if Path(source).name not in priors]
+    if lacking:
+        raise GainError(f"{file}: no answer for {', '.join(lacking[:4])}")
+    return [priors[Path(source).name] for source in sources]
+
+
+def _prior(answer: Mapping[str, Any]) -> DevicePrior:
+    found: dict[str, Any] = {}
+    quantities = {**answer["quantities"], "gain": answer}
+    for name in (field.name for field in fields(DevicePrior)):
+        quantity = quantities.get(name)
+        if quantity is not None and quantity["value"] is not None:
+            found[name] = Estimate(
+                float(quantity["value"]),
+                float(quantity["sigma"]),
+                str(quantity["unit"]),
+                f"earlier: {quantity['method']}",
             )
-    return FileGain(file, estimate, spectrum, fit)
+    return DevicePrior(**found)
 
 
 def store_gains(
@@ -138,10 +165,10 @@ def store_gains(
             )
         )
         for result in results:
-            if result.spectrum is None or result.fit is None:
+            if result.spectrum is None:
                 continue
             if label is None:
-                part = _unlabelled(store, crew, Path(result.file).name)
+                part = _unlabelled(store, crew, Path(result.source).name)
             else:
                 part = store.ensure_part(
                     db.Part(
@@ -151,15 +178,19 @@ def store_gains(
                         site_id=crew.site_id,
                     )
                 )
-            _store_one(store, crew, recipe, part, result)
+            _store_one(store, crew, recipe, part, result, result.spectrum)
 
 
 def _store_one(
-    store: Store, crew: Crew, recipe: db.Recipe, part: db.Part, result: FileGain
+    store: Store,
+    crew: Crew,
+    recipe: db.Recipe,
+    part: db.Part,
+    result: FileGain,
+    spectrum: Spectrum,
 ) -> None:
-    assert result.spectrum is not None
-    assert result.fit is not None
     now = datetime.now(UTC)
+    answer = result.answer
     run = db.Run(
         procedure=PROCEDURE,
         part_id=part.id,
@@ -168,15 +199,15 @@ def _store_one(
         station_id=crew.station_id,
         started_at=now,
         software_version=crew.software_version,
-        instruments={"file": Path(result.file).name},
+        instruments={"file": Path(result.source).name},
     )
     readings = []
-    for quantity in QUANTITIES:
-        estimate = result.estimate if quantity == "gain" else getattr(result.fit, quantity)
+    for quantity, estimate in {"gain": answer.gain, **answer.quantities}.items():
         reading = Reading.from_estimate(quantity, estimate)
         verdict, reasons = judge(reading, None)
+        if quantity == "gain":
+            verdict, reasons = answer.verdict, answer.reasons
         readings.append(reading_fact(reading, run.id, part.id, None, verdict, reasons))
-    verdict = worst([r.verdict for r in readings if r.quantity == "gain"])  # type: ignore[misc]
     store.record(
         run,
         *readings,
@@ -186,23 +217,24 @@ def _store_one(
             quantity="charge_spectrum",
             x_unit="ADC",
             y_unit="events",
-            sha256=store.attach(_npz(result.spectrum, result.fit), "application/x-npz"),
-            meta={"kind": result.fit.kind, "reasons": list(result.fit.reasons)},
+            sha256=store.attach(_npz(spectrum, answer), "application/x-npz"),
+            meta={"method": answer.gain.method, "reasons": list(answer.reasons)},
             at=now,
         ),
         db.RunEnd(
             run_id=run.id,
             at=datetime.now(UTC),
             ending="done",
-            verdict=verdict,
-            reasons=list(result.estimate.reasons),
+            verdict=answer.verdict,
+            reasons=list(answer.reasons),
         ),
     )
 
 
-def _npz(spectrum: Spectrum, fit: PeakFit) -> bytes:
+def _npz(spectrum: Spectrum, answer: GainAnswer) -> bytes:
+    model = np.zeros(len(spectrum.counts)) if answer.model is None else answer.model
     file = io.BytesIO()
-    np.savez_compressed(file, x=spectrum.edges, y=spectrum.counts, model=fit.model)
+    np.savez_compressed(file, x=spectrum.edges, y=spectrum.counts, model=model)
     return file.getvalue()
 
 
