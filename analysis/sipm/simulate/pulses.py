@@ -114,9 +114,7 @@ def sampled(
         next_one = weight * size * left_over * (1.0 - fade) - fade * here
         steps = np.bincount(at, weights=here, minlength=n_rows * n_samples)
         follows = first + 1 < n_samples
-        steps += np.bincount(
-            at[follows] + 1, weights=next_one[follows], minlength=n_rows * n_samples
-        )
+        np.add.at(steps, at[follows] + 1, next_one[follows])
         waves += lfilter([1.0], [1.0, -fade], steps.reshape(n_rows, n_samples), axis=1)
     return waves / dt_ns
 

@@ -1,5 +1,6 @@
 """What the readout does to the signal: gate, noise of all colours, coupling and the ADC."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len
 from scipy.signal import lfilter
+
+SAMPLES_PER_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -140,21 +143,32 @@ def charge_noise(rng: np.random.Generator, readout: Readout, n_events: int) -> N
     return charge
 
 
-def sample_noise(
-    rng: np.random.Generator, readout: Readout, n_events: int, n_samples: int, dt_ns: float
-) -> NDArray[np.float64]:
-    """Baseline and all noise of waveforms, ADC, (n_events, n_samples)."""
-    noise = np.full((n_events, n_samples), readout.pedestal_adc)
+def add_sample_noise(
+    rng: np.random.Generator, readout: Readout, waves: NDArray[np.float64], dt_ns: float
+) -> None:
+    """Add the baseline and all noise to waveforms (n_events, n_samples), in place, ADC."""
+    n_events, n_samples = waves.shape
+    waves += readout.pedestal_adc
     if readout.noise_adc > 0:
-        noise += readout.noise_adc * rng.standard_normal((n_events, n_samples))
+        for rows in row_blocks(n_events, n_samples):
+            waves[rows] += readout.noise_adc * rng.standard_normal(waves[rows].shape)
     if readout.one_over_f_adc > 0:
-        noise += one_over_f(rng, n_events, n_samples, readout.one_over_f_adc)
+        for rows in row_blocks(n_events, n_samples):
+            waves[rows] += one_over_f(
+                rng, rows.stop - rows.start, n_samples, readout.one_over_f_adc
+            )
     if readout.pickup_adc > 0:
         turns = readout.pickup_mhz * 1e-3 * dt_ns * np.arange(n_samples)
-        noise += readout.pickup_adc * np.sin(2 * np.pi * (turns + rng.random((n_events, 1))))
+        waves += readout.pickup_adc * np.sin(2 * np.pi * (turns + rng.random((n_events, 1))))
     if readout.wander_adc > 0:
-        noise += wander(rng, n_events, readout.wander_adc, readout.wander_events)[:, None]
-    return noise
+        waves += wander(rng, n_events, readout.wander_adc, readout.wander_events)[:, None]
+
+
+def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Blocks of rows that fit into the processor's cache."""
+    step = max(1, SAMPLES_PER_BLOCK // max(n_columns, 1))
+    for begin in range(0, n_rows, step):
+        yield slice(begin, min(begin + step, n_rows))
 
 
 def digitised(analogue: NDArray[np.float64], readout: Readout) -> NDArray[np.float64]:

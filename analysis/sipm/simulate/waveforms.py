@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from analysis.sipm.simulate.avalanches import history_ns, rates, simulate_avalanches
 from analysis.sipm.simulate.coupling import baseline_before
 from analysis.sipm.simulate.pulses import pulse_of, sampled
-from analysis.sipm.simulate.readout import Readout, digitised, sample_noise
+from analysis.sipm.simulate.readout import (
+    Readout,
+    add_sample_noise,
+    digitised,
+    row_blocks,
+)
 from analysis.sipm.simulate.truth import SiPMTruth, gain, overvoltage
 
 
@@ -72,15 +77,19 @@ def simulate_waveforms(
         size = fired.size
         if truth.gain_spread > 0:
             size = size * (1.0 + truth.gain_spread * rng.standard_normal(len(fired)))
-        waves[events] = sampled(
-            pulse,
-            fired.event,
-            fired.time_ns,
-            size,
-            n_rows=events.stop - events.start,
-            n_samples=n_samples,
-            dt_ns=dt_ns,
-        )
+        order = np.argsort(fired.event, kind="stable")
+        event, time, size = fired.event[order], fired.time_ns[order], size[order]
+        for rows in row_blocks(events.stop - events.start, n_samples):
+            first, last = np.searchsorted(event, [rows.start, rows.stop])
+            waves[events][rows] = sampled(
+                pulse,
+                event[first:last] - rows.start,
+                time[first:last],
+                size[first:last],
+                n_rows=rows.stop - rows.start,
+                n_samples=n_samples,
+                dt_ns=dt_ns,
+            )
     if readout.coupling_ns < inf and over > 0:
         level = baseline_before(
             rng,
@@ -93,5 +102,5 @@ def simulate_waveforms(
         edges = (np.arange(n_samples + 1) * dt_ns - start_ns) / readout.coupling_ns
         waves -= level[:, None] * np.diff(np.exp(-edges)) * readout.coupling_ns / dt_ns
     waves *= gain(truth, bias_v, temperature_c)
-    waves += sample_noise(rng, readout, n_events, n_samples, dt_ns)
+    add_sample_noise(rng, readout, waves, dt_ns)
     return digitised(waves, readout)

@@ -40,6 +40,21 @@ def test_light_jitter_adds_its_square_to_the_variance() -> None:
     assert abs(variance_pull(fired, 50.0 + (0.1 * 50.0) ** 2)) < 4
 
 
+def test_photons_of_one_pulse_arrive_with_the_spread_of_the_pulse() -> None:
+    (_, fired), *_ = simulate_avalanches(
+        np.random.default_rng(2),
+        PLAIN,
+        **AT,
+        mean_photons=100.0,
+        n_events=500,
+        start_ns=0.0,
+        stop_ns=60.0,
+        light_at_ns=20.0,
+        light_width_ns=1.5,
+    )
+    assert kstest(fired.time_ns, "norm", args=(20.0, 1.5)).pvalue > 1e-3
+
+
 def test_few_pixels_saturate_as_occupancy_says() -> None:
     pixels, light = 400, 600.0
     fired = fired_pixels(plain(n_pixels=pixels), light, 4000)

@@ -3,10 +3,10 @@ import pytest
 
 from analysis.sipm.simulate import Readout, gain, gate_share, simulate_charges
 from analysis.sipm.simulate.readout import (
+    add_sample_noise,
     charge_noise,
     digitised,
     one_over_f,
-    sample_noise,
     wander,
 )
 from tests.analysis.sipm.simulate.devices import (
@@ -78,12 +78,12 @@ def test_waveform_noise_has_all_its_parts() -> None:
     readout = Readout(
         noise_adc=1.0, one_over_f_adc=2.0, pickup_adc=4.0, wander_adc=3.0, wander_events=10
     )
-    found = sample_noise(np.random.default_rng(8), readout, 4000, 256, 4.0)
-    assert found.shape == (4000, 256)
+    found = np.zeros((4000, 256))
+    add_sample_noise(np.random.default_rng(8), readout, found, 4.0)
     assert found.var() == pytest.approx(1 + 4 + 8 + 9, rel=0.1)
-    alone = sample_noise(
-        np.random.default_rng(9), Readout(noise_adc=0.0, pickup_adc=4.0, pickup_mhz=10.0), 3, 250, 2
-    )
+    alone = np.zeros((3, 250))
+    pickup = Readout(noise_adc=0.0, pickup_adc=4.0, pickup_mhz=10.0)
+    add_sample_noise(np.random.default_rng(9), pickup, alone, 2.0)
     power = np.abs(np.fft.rfft(alone - alone.mean(axis=1, keepdims=True), axis=1))
     assert np.all(np.argmax(power, axis=1) == 5)
 
