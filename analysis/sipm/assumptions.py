@@ -10,10 +10,11 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.estimate import Estimate
 from analysis.sipm.moments import Flaw, Pair
 
 LEAST_SIGNIFICANCE = 5.0
-LEAST_GROWTH = 4.0
+LEAST_GROWTH = 5.0
 LEAST_DIVISOR = 1.0
 MOST_BELOW = 0.8
 MOST_DIVISOR = 10.0
@@ -23,10 +24,10 @@ SHAPE_SIGNIFICANCE = 4.0
 SHAPE_TOLERANCE = 0.3
 MOST_CURVATURE_SHARE = 0.1
 MOST_ERROR = 0.3
-# One standard deviation of B^2 - 1 / n_pixels where nobody measured it: 3 % of light jitter, and
-# 3000 pixels.
-UNKNOWN_JITTER_SQUARED = 9e-4
+# One standard deviation where nobody measured it: 3 % of light jitter, and 3000 pixels.
+UNKNOWN_JITTER = 0.03
 UNKNOWN_PIXELS = 3000.0
+PIXEL_ERROR = 0.3
 EFFECTIVE_SHARE = 0.01
 
 Array = NDArray[np.float64]
@@ -48,6 +49,44 @@ class Broken(IntFlag):
     SHAPE = 1024
     TOO_BRIGHT = 2048
     TOO_UNCERTAIN = 4096
+
+
+@dataclass(frozen=True)
+class Light:
+    """What bends the growth of the variance, c in Var_on - Var_off = F G dQ + c dQ^2.
+
+    jitter: relative rms B of the light from pulse to pulse, which adds B^2. curvature: c itself
+    from an intensity scan, everything included. n_pixels: pixels of the SiPM. None or unknown
+    where nobody measured it.
+    """
+
+    jitter: Estimate | None = None
+    curvature: Estimate | None = None
+    n_pixels: float | None = None
+
+    def curvature_with_error(self, divisor: Array) -> tuple[Array, Array]:
+        """c and its error for the divisors F, (n_channels,) each.
+
+        Finite pixels take the share (1 + F) / 2 dQ / (G n_pixels) of the variance away, which is
+        exact for F = 1 and simulated with crosstalk; 30 % of it is left as error.
+        """
+        measured = self.curvature
+        if measured is not None and measured.value is not None and measured.sigma is not None:
+            nothing = np.zeros_like(divisor)
+            return nothing + measured.value, nothing + measured.sigma
+        b, b_sigma = 0.0, 0.0
+        squared_sigma = UNKNOWN_JITTER**2
+        if self.jitter is not None and self.jitter.value is not None:
+            b, b_sigma = self.jitter.value, self.jitter.sigma or 0.0
+            squared_sigma = float(np.hypot(2 * b * b_sigma, np.sqrt(2) * b_sigma**2))
+        bent = divisor * (1 + divisor) / 2
+        if self.n_pixels is None:
+            return np.full_like(divisor, b**2), np.hypot(squared_sigma, bent / UNKNOWN_PIXELS)
+        bent = bent / self.n_pixels
+        return b**2 - bent, np.hypot(squared_sigma, PIXEL_ERROR * bent)
+
+
+NOTHING_MEASURED = Light()
 
 
 @dataclass(frozen=True)
@@ -83,27 +122,21 @@ def evaluate(
     divisor: Array,
     divisor_sigma: Array,
     *,
-    curvature: float = 0.0,
-    curvature_sigma: float | None = None,
-    n_pixels: float | None = None,
+    light: Light = NOTHING_MEASURED,
 ) -> Evaluation:
     """Gain and error budget of (n_channels,) pairs of runs.
 
     divisor, divisor_sigma: F and its error, broadcast against the channels; nan where unknown.
-    curvature: c = B^2 - 1 / n_pixels in Var_on - Var_off = F G dQ + c dQ^2, and its error; None
-        where nobody measured it.
     """
     with np.errstate(all="ignore"):
-        return _evaluate(pair, divisor, divisor_sigma, curvature, curvature_sigma, n_pixels)
+        return _evaluate(pair, divisor, divisor_sigma, light)
 
 
 def _evaluate(
     pair: Pair,
     divisor: Array,
     divisor_sigma: Array,
-    curvature: float,
-    curvature_sigma: float | None,
-    n_pixels: float | None,
+    light: Light,
 ) -> Evaluation:
     on, off = pair.on, pair.off
     n_channels = len(on.entries)
@@ -113,6 +146,7 @@ def _evaluate(
     covariance = on.covariance + off.covariance
     shift_sigma, growth_sigma = np.sqrt(covariance[:, 0, 0]), np.sqrt(covariance[:, 1, 1])
 
+    curvature, curvature_sigma = light.curvature_with_error(f)
     gain = (growth / shift - curvature * shift) / f
     by_shift, by_growth = -(growth / shift**2 + curvature) / f, 1 / (f * shift)
     statistics = np.sqrt(
@@ -120,9 +154,7 @@ def _evaluate(
         + 2 * by_shift * by_growth * covariance[:, 0, 1]
         + by_growth**2 * covariance[:, 1, 1]
     )
-    pixels = UNKNOWN_PIXELS if n_pixels is None else n_pixels
-    if curvature_sigma is None:
-        curvature_sigma = float(np.hypot(UNKNOWN_JITTER_SQUARED, 1 / pixels))
+    pixels = UNKNOWN_PIXELS if light.n_pixels is None else light.n_pixels
     step = _step_down(pair)
     width = on.width
     budget = {
@@ -177,6 +209,7 @@ def _broken(pair: Pair, found: Evaluation, f: Array, f_sigma: Array) -> NDArray[
     sound = grown & given & possible
     apart = np.abs(found.shape - found.expected_shape)
     error = np.where(gain > 0, found.sigma / gain, np.inf)
+    most_charge = shift / (gain * np.maximum(1 - 3 * error, 0.3))
     where = {
         Broken.ON_FLAWED: pair.on.flaws != 0,
         Broken.OFF_FLAWED: (pair.off.flaws & ~np.uint32(Flaw.ONE_BIN)) != 0,
@@ -187,7 +220,7 @@ def _broken(pair: Pair, found: Evaluation, f: Array, f_sigma: Array) -> NDArray[
         Broken.NO_DIVISOR: grown & ~given,
         Broken.IMPOSSIBLE_DIVISOR: grown & given & ~possible,
         Broken.BEGINS_LOWER: sound & (found.step > MOST_STEP * shift),
-        Broken.BEGINS_HIGHER: sound & _begins_higher(pair, shift / gain),
+        Broken.BEGINS_HIGHER: sound & _begins_higher(pair, most_charge),
         Broken.SHAPE: sound & (apart > SHAPE_SIGNIFICANCE * found.shape_sigma + SHAPE_TOLERANCE),
         Broken.TOO_BRIGHT: sound & (found.budget["curvature"] > MOST_CURVATURE_SHARE * gain),
         Broken.TOO_UNCERTAIN: sound & ~(error < MOST_ERROR),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.assumptions import Broken, Evaluation, evaluate
+from analysis.sipm.assumptions import Broken, Evaluation, Light, evaluate
 from analysis.sipm.dark_dispersion import dark_only
 from analysis.sipm.drift import drift
 from analysis.sipm.light_scan import IntensityScan, intensity_scan
@@ -47,6 +47,8 @@ UNIT = "ADC/pe"
 DRIFT_SIGNIFICANCE = 6.0
 MOST_DRIFT = 0.05
 QUIETER = 4.0
+TYPICAL_DIVISOR = 1.2
+NEEDS_DIVISOR = Broken.SHAPE | Broken.BEGINS_HIGHER
 
 Array = NDArray[np.float64]
 
@@ -100,43 +102,57 @@ def divisor_of(
 
 
 def gain_times_divisor(
-    on: Spectrum, off: Spectrum, light_jitter: Estimate | None = None
+    on: Spectrum,
+    off: Spectrum,
+    light_jitter: Estimate | None = None,
+    n_pixels: int | None = None,
 ) -> Estimate:
-    """F G = (Var_on - Var_off - B^2 dQ^2) / (Mean_on - Mean_off) in ADC/pe, without knowing F.
+    """F G = (Var_on - Var_off - c dQ^2) / (Mean_on - Mean_off) in ADC/pe, without knowing F.
 
-    Refuses as `mean_dispersion` does. Without `light_jitter` B is 0 with the error 3 %. Parts of
-    the error as there, in `goodness`.
+    Arguments, refusals and parts of the error as in `mean_dispersion`.
     """
-    curvature, curvature_sigma = _curvature_of(light_jitter)
     pair = one_pair(on, off)
-    one = evaluate(
-        pair, np.ones(1), np.zeros(1), curvature=curvature, curvature_sigma=curvature_sigma
-    )
-    problems = _checked(on, off) or pair_sentences(one, pair, skip=Broken.SHAPE)
+    light = Light(light_jitter, None, n_pixels)
+    one = evaluate(pair, np.full(1, TYPICAL_DIVISOR), np.zeros(1), light=light)
+    problems = _checked(on, off) or pair_sentences(one, pair, skip=NEEDS_DIVISOR)
     if problems:
         return unknown(UNIT, METHOD, *problems)
-    goodness = _goodness(one)
-    parts = [part for name, part in goodness.items() if name.startswith("sigma_")]
-    return Estimate(float(one.raw_gain[0]), hypot(*parts), UNIT, METHOD, goodness)
+    goodness = {
+        name: figure * TYPICAL_DIVISOR if name.startswith("sigma_") else figure
+        for name, figure in _goodness(one).items()
+    }
+    sigma = hypot(*(figure for name, figure in goodness.items() if name.startswith("sigma_")))
+    value = float(one.raw_gain[0]) * TYPICAL_DIVISOR
+    return Estimate(value, sigma, UNIT, METHOD, goodness)
 
 
 def enf_divisor_of_pair(
-    on: Spectrum, off: Spectrum, gain: Estimate, light_jitter: Estimate | None = None
+    on: Spectrum,
+    off: Spectrum,
+    gain: Estimate,
+    light_jitter: Estimate | None = None,
+    n_pixels: int | None = None,
 ) -> Estimate:
-    """Divisor F = (Var_on - Var_off - B^2 dQ^2) / (G (Mean_on - Mean_off)) where G is known.
+    """Divisor F = (Var_on - Var_off - c dQ^2) / (G (Mean_on - Mean_off)) where G is known.
 
     gain: G in ADC/pe at the same bias and temperature, from resolved peaks; it may come from the
     light-on run of the pair. Afterpulses and everything else that widens the light are then part
-    of F, as they should be. Without `light_jitter` B is 0 with the error 3 %.
+    of F, as they should be. Other arguments as in `mean_dispersion`.
     """
     method = "known gain, mean and dispersion"
     if gain.value is None or gain.sigma is None or gain.value <= 0:
         return unknown("1", method, *(gain.reasons or ("the gain is not positive",)))
-    product = gain_times_divisor(on, off, light_jitter)
+    product = gain_times_divisor(on, off, light_jitter, n_pixels)
     if product.value is None or product.sigma is None:
         return unknown("1", method, *product.reasons)
     value = product.value / gain.value
     sigma = hypot(product.sigma / gain.value, value * gain.sigma / gain.value)
+    pair = one_pair(on, off)
+    light = Light(light_jitter, None, n_pixels)
+    found = evaluate(pair, np.array([value]), np.array([sigma]), light=light)
+    problems = pair_sentences(found, pair, divisor=Estimate(value, sigma, "1", method))
+    if problems:
+        return unknown("1", method, *problems)
     return Estimate(value, sigma, "1", method)
 
 
@@ -162,7 +178,8 @@ def mean_dispersion(
     curvature: c itself as measured by an intensity scan, with the finite number of pixels in it
         (about -1 / n_pixels); replaces `light_jitter`.
     noise: rms of the electronics in ADC, if known: the light-off run cannot be narrower.
-    n_pixels: pixels of the SiPM; 3000 when not given. Used for errors only.
+    n_pixels: pixels of the SiPM: their saturation is then corrected, with 30 % of it as error.
+        Without it 1 / 3000 of the charge in p.e. is an error.
     on_charges, off_charges: (n_events,) the charges in ADC in the order in which they were taken;
         a moving baseline is then found and refused.
 
@@ -178,15 +195,12 @@ def mean_dispersion(
     if problems:
         return unknown(UNIT, METHOD, *problems)
     divisor = enf_divisor or unknown("1", METHOD, "the divisor F of this device is not given")
-    c, c_sigma = _curvature_of(light_jitter, curvature)
     pair = one_pair(on, off)
     evaluation = evaluate(
         pair,
         np.array([np.nan if divisor.value is None else divisor.value]),
         np.array([np.nan if divisor.sigma is None else divisor.sigma]),
-        curvature=c,
-        curvature_sigma=c_sigma,
-        n_pixels=n_pixels,
+        light=Light(light_jitter, curvature, n_pixels),
     )
     goodness = _goodness(evaluation)
     problems = pair_sentences(evaluation, pair, divisor=divisor)
@@ -230,8 +244,8 @@ def mean_dispersion_many(
     f: ArrayLike,
     f_sigma: ArrayLike,
     *,
-    curvature: float = 0.0,
-    curvature_sigma: float | None = None,
+    light_jitter: Estimate | None = None,
+    curvature: Estimate | None = None,
     n_pixels: int | None = None,
     threads: int = 2,
 ) -> ManyGains:
@@ -248,9 +262,7 @@ def mean_dispersion_many(
         pair,
         np.asarray(f, dtype=np.float64),
         np.asarray(f_sigma, dtype=np.float64),
-        curvature=curvature,
-        curvature_sigma=curvature_sigma,
-        n_pixels=n_pixels,
+        light=Light(light_jitter, curvature, n_pixels),
     )
     return ManyGains(
         found.gain,
@@ -271,18 +283,6 @@ def prediction(charge_pe: float, divisor: float, noise_pe: float, n_events: floa
     """
     light = charge_pe * divisor
     return sqrt(2 * ((light + noise_pe**2) ** 2 + noise_pe**4) / n_events) / light
-
-
-def _curvature_of(
-    light_jitter: Estimate | None, curvature: Estimate | None = None
-) -> tuple[float, float | None]:
-    if curvature is not None and curvature.value is not None and curvature.sigma is not None:
-        return curvature.value, curvature.sigma
-    if light_jitter is None or light_jitter.value is None or light_jitter.sigma is None:
-        return 0.0, None
-    b, sigma = light_jitter.value, light_jitter.sigma
-    from_jitter = hypot(2 * b * sigma, sqrt(2) * sigma**2)
-    return b**2, hypot(from_jitter, 1 / 3000)
 
 
 def _checked(on: Spectrum, off: Spectrum) -> tuple[str, ...]:

@@ -374,7 +374,11 @@ def _quantities(evidence: Evidence) -> dict[str, Estimate]:
         if evidence.off is not None:
             divisors.append(
                 enf_divisor_of_pair(
-                    evidence.on, evidence.off, fit.gain, evidence.prior.light_jitter
+                    evidence.on,
+                    evidence.off,
+                    fit.gain,
+                    evidence.prior.light_jitter,
+                    evidence.prior.n_pixels,
                 )
             )
     divisors += [evidence.own_divisor, evidence.divisor]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2 as chi2_distribution
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.assumptions import Broken, evaluate
+from analysis.sipm.assumptions import Broken, Light, evaluate
 from analysis.sipm.moments import Pair, one_pair
 from analysis.sipm.refusals import pair_sentences
 from analysis.sipm.spectrum import Spectrum
@@ -21,6 +21,7 @@ ODD_PULL = 4.5
 BEND_SIGNIFICANCE = 4.0
 MOST_ITERATIONS = 30
 SATURATION_SIGNIFICANCE = 3.0
+NO_CURVATURE = Light(curvature=Estimate(0.0, 0.0, "1", "fitted later"))
 NOT_ABOUT_ONE_PAIR = Broken.SHAPE | Broken.BEGINS_HIGHER | Broken.TOO_UNCERTAIN
 
 Array = NDArray[np.float64]
@@ -182,7 +183,7 @@ class _Point:
     @classmethod
     def of(cls, on: Spectrum, off: Spectrum) -> "_Point":
         pair = one_pair(on, off)
-        found = evaluate(pair, np.ones(1), np.zeros(1), curvature_sigma=0.0)
+        found = evaluate(pair, np.ones(1), np.zeros(1), light=NO_CURVATURE)
         problems = pair_sentences(found, pair, skip=NOT_ABOUT_ONE_PAIR)
         if not np.isclose(np.median(on.widths), np.median(off.widths), rtol=1e-3):
             problems = ("the two spectra have different bin widths", *problems)
