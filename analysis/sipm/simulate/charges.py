@@ -16,6 +16,7 @@ from analysis.sipm.simulate.readout import Readout, charge_noise, digitised
 from analysis.sipm.simulate.truth import SiPMTruth, gain, overvoltage
 
 JITTER_REACH = 6.0
+LEAST_SHARE = 1e-3
 
 
 def gate_share(truth: SiPMTruth, readout: Readout) -> float:
@@ -51,7 +52,8 @@ def simulate_charges(
     A photoelectron of the light has on average the charge `gain(...)`: the small part of its pulse
     that the gate cuts off is included in the gain.
 
-    Returns (n_events,). Raises ValueError on negative numbers or a light outside the gate.
+    Returns (n_events,). Raises ValueError on negative numbers, a light outside the gate, or a
+    gate that sees less than a thousandth of the light, as behind a fast AC coupling.
     """
     if mean_photons < 0 or n_events < 0:
         raise ValueError("mean_photons and n_events must not be negative")
@@ -104,4 +106,7 @@ def simulate_charges(
 
 def _share(pulse: Pulse, readout: Readout) -> float:
     light = np.array([readout.light_at_ns])
-    return float(area_between(pulse, light, 0.0, readout.gate_ns)[0])
+    share = float(area_between(pulse, light, 0.0, readout.gate_ns)[0])
+    if share < LEAST_SHARE:
+        raise ValueError(f"of the light's charge the gate sees no more than {share:.1g}")
+    return share

@@ -115,8 +115,8 @@ def current_a(
     """Dark current in reverse bias, A: unmultiplied leakage plus avalanches.
 
     bias_v: one voltage or an array of any shape; the answer has the same shape. The avalanche part
-    is q DCR G / (1 - lambda - afterpulses), with the rate turning on `turn_on_v` above the
-    breakdown of the gain.
+    is q DCR G / (1 - crosstalk - delayed crosstalk - afterpulses), with the rate turning on
+    `turn_on_v` above the breakdown of the gain.
     """
     voltage = np.asarray(bias_v, dtype=np.float64)
     breakdown = vbd(truth, temperature_c)
@@ -128,7 +128,8 @@ def current_a(
     triggering = softness_v * np.logaddexp(0.0, above / softness_v)
     rate_hz = truth.dcr_hz * warmer * triggering / REFERENCE_OVERVOLTAGE_V
     secondaries = np.minimum(
-        truth.crosstalk_per_v * over + truth.afterpulse * (over / REFERENCE_OVERVOLTAGE_V) ** 2,
+        (truth.crosstalk_per_v + truth.delayed_crosstalk_per_v) * over
+        + truth.afterpulse * (over / REFERENCE_OVERVOLTAGE_V) ** 2,
         0.95,
     )
     avalanches = rate_hz * truth.electrons_per_v * over / (1.0 - secondaries)

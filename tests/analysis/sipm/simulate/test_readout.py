@@ -132,6 +132,11 @@ def test_behind_an_ac_coupling_the_dark_mean_is_the_pedestal(dcr_hz: float) -> N
     assert mean_pull(direct, 100.0) > 20
 
 
+def test_a_coupling_that_leaves_no_charge_in_the_gate_is_refused() -> None:
+    with pytest.raises(ValueError, match="no more than"):
+        gate_share(plain(pulse_tau_ns=20.0), Readout(gate_ns=500.0, coupling_ns=10.0))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
