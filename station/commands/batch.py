@@ -1,5 +1,8 @@
 """The command `tessera batch`."""
 
+import json
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from station.commands.answers import Answer, Exit, JsonOption, err, fail, out, show
+from station.commands.answers import Answer, Exit, JsonOption, err, fail, out
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +83,9 @@ def batch(
     for file in found.files:
         err.print(f"written: {file}", highlight=False, soft_wrap=True)
     if as_json:
-        show(_answers(found.spectra), as_json=True)
-        return
-    _print(found)
+        print(json.dumps(_as_data(found), indent=1))
+    else:
+        _print(found)
     if (found.spectra["failure"] == "unreadable").any():
         raise typer.Exit(Exit.WRONG_INPUT)
     if (found.channels["verdict"] != "pass").any():
@@ -118,10 +121,8 @@ def _table(file: Path) -> "pd.DataFrame":
 
 @contextmanager
 def _workers(jobs: int | None, scheduler: str | None) -> "Iterator[Workers]":
-    import os
-
     if scheduler is None:
-        yield jobs if jobs is not None else len(os.sched_getaffinity(0))
+        yield jobs if jobs is not None else os.cpu_count() or 1
         return
     if jobs is not None:
         fail("--jobs is for this machine, --scheduler for a cluster: give one", Exit.WRONG_INPUT)
@@ -130,7 +131,7 @@ def _workers(jobs: int | None, scheduler: str | None) -> "Iterator[Workers]":
     except ImportError:
         fail("--scheduler needs dask.distributed: pip install distributed", Exit.WRONG_INPUT)
     try:
-        client: Any = Client(scheduler, timeout=10)
+        client: Any = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         fail(f"no scheduler at {scheduler}: {error}", Exit.WRONG_INPUT)
     with client:
@@ -161,9 +162,13 @@ def _shown() -> "Iterator[Any]":
         yield progress
 
 
-def _answers(spectra: "pd.DataFrame") -> list[Answer]:
+def _as_data(found: "Summary") -> list[dict[str, Any]]:
+    """An object per spectrum, with the verdict of its channel."""
+    import pandas as pd
+
+    of_channel = found.channels.drop_duplicates("device").set_index("device")["verdict"]
     answers = []
-    for row in spectra.to_dict("records"):
+    for row in found.spectra.to_dict("records"):
         method, reasons = str(row["method"]), tuple(r for r in str(row["reasons"]).split("; ") if r)
         quantities = {
             name: estimate
@@ -172,13 +177,16 @@ def _answers(spectra: "pd.DataFrame") -> list[Answer]:
         }
         gain = _estimate(row["value"], row["sigma"], str(row["unit"]), method, reasons)
         readable = row["failure"] != "unreadable"
-        answers.append(Answer(str(row["source"]), gain, quantities, row["verdict"], readable))
+        answer = Answer(str(row["source"]), gain, quantities, row["verdict"], readable)
+        where = {
+            name: None if pd.isna(row[name]) else row[name]
+            for name in ("channel", "bias_v", "temperature_c")
+        }
+        answers.append({**answer.as_data(), **where, "channel_verdict": of_channel[row["device"]]})
     return answers
 
 
 def _estimate(value: Any, sigma: Any, unit: str, method: str, reasons: tuple[str, ...]) -> Any:
-    import math
-
     from analysis.estimate import Estimate, unknown
 
     if value is None or math.isnan(value):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -158,7 +158,7 @@ def _priors(
     priors: list[DevicePrior | None] = [None] * len(files)
     if earlier is not None:
         priors = priors_from_answers(earlier, files)
-    known: dict[str, Estimate] = {
+    known: dict[str, Any] = {
         name: Estimate(*pair, UNITS[name], "given by the user")
         for name, pair in given.items()
         if pair is not None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from analysis.sipm.batch.parts import Counted, Refused
 
 BIN_BITS = 40
+PAIRS_BEFORE_MERGE = 2_000_000
 MOST_BIN = 2 ** (BIN_BITS - 1) - 1
 Codes = NDArray[np.int64]
 
@@ -63,7 +64,7 @@ class Counting:
             number = number if isinstance(number, int) else number[good]
         code = (np.asarray(number) << BIN_BITS) + (np.floor(position).astype(np.int64) + MOST_BIN)
         self._new.append(_counted(code))
-        if sum(len(codes) for codes, _ in self._new) > max(len(self._pairs[0]), 2_000_000):
+        if sum(len(codes) for codes, _ in self._new) > max(len(self._pairs[0]), PAIRS_BEFORE_MERGE):
             self._merge()
 
     def take_all(self) -> Iterator[tuple[Hashable, Counted | Refused]]:

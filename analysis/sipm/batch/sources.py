@@ -260,7 +260,10 @@ def _same_place(label: Label) -> tuple[object, ...] | None:
 
 
 def _place(label: Label) -> str:
-    return "" if label.channel is None else f"{label.folder}/{label.channel}".lstrip("/")
+    if label.channel is None:
+        return ""
+    channel = f"ch{label.channel}" if isinstance(label.channel, int) else label.channel
+    return f"{label.folder}/{channel}".lstrip("/")
 
 
 def _paired(parts: Iterable[Part]) -> Iterator[Item]:
