@@ -25,7 +25,14 @@ from scipy.stats import chi2 as chi2_distribution
 
 from analysis.estimate import Estimate, unknown
 from analysis.sipm.assumptions import Broken, evaluate
-from analysis.sipm.light_charge import THETA, crosstalk_of, divisor, divisor_slopes, light_transfer
+from analysis.sipm.light_charge import (
+    THETA,
+    crosstalk_of,
+    divisor,
+    divisor_slopes,
+    light_function,
+    light_transfer,
+)
 from analysis.sipm.moments import one_pair
 from analysis.sipm.pair_functions import PairFunctions, covariance, pair_functions, rotated
 from analysis.sipm.refusals import pair_sentences
@@ -34,6 +41,10 @@ from analysis.sipm.spectrum import Spectrum
 METHOD = "ratio of characteristic functions"
 UNIT = "ADC/pe"
 MOST_F = 2.3
+TYPICAL_F = 1.2
+UNKNOWN_JITTER2 = (2e-4, 3e-4)
+UNKNOWN_PIXELS = 3000.0
+LEAST_CURVATURE_ERROR = 1e-6
 LEAST_F = 0.8
 MOST_SIGMA = 0.1
 MODEL_ERROR = 3e-4
@@ -44,7 +55,7 @@ LEAST_ENVELOPE = 0.3
 PSEUDO_EVENTS = 5.0
 GAUSS_NEWTON_STEPS = 4
 JUDGED_HERE = Broken.SHAPE | Broken.TOO_BRIGHT | Broken.TOO_UNCERTAIN
-LOW = np.array([-np.inf, 0.0, 0.0, 0.0, 0.0])
+LOW = np.array([-np.inf, 0.0, 0.0, 0.0, -3e-3])
 HIGH = np.array([np.inf, 0.5, 0.03, 0.3, 5e-3])
 
 Array = NDArray[np.float64]
@@ -58,31 +69,36 @@ class PairPrior(Protocol):
     def enf_divisor(self) -> Estimate | None: ...
     @property
     def light_jitter(self) -> Estimate | None: ...
+    @property
+    def light_curvature(self) -> Estimate | None: ...
+    @property
+    def n_pixels(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
 class LightPrior:
     """Gaussian knowledge (value, sigma) of what the pair determines only weakly.
 
-    spread2: (sigma_G / G)^2. afterpulse: mean number a per avalanche within the gate. jitter2: B^2.
-    divisor: F = kappa_2 / (kappa_1 G) of the light without jitter; None where it is not known.
-    The defaults cover the usual devices and pulsers.
+    spread2: (sigma_G / G)^2. afterpulse: mean number a per avalanche within the gate.
+    curvature: c = B^2 - F (1 + F) / 2 / n_pixels, which adds c dQ^2 to the variance. divisor:
+    F = kappa_2 / (kappa_1 G) of the light without c; None where it is not known. The defaults
+    cover the usual devices and pulsers.
     """
 
     spread2: tuple[float, float] = (2.5e-3, 2.5e-3)
     afterpulse: tuple[float, float] = (0.02, 0.03)
-    jitter2: tuple[float, float] = (2e-4, 3e-4)
+    curvature: tuple[float, float] = (2e-4, 5e-4)
     divisor: tuple[float, float] | None = None
 
     @property
     def centre(self) -> Array:
         """(5,) as in THETA."""
-        return np.array([0.0, 0.0, self.spread2[0], self.afterpulse[0], self.jitter2[0]])
+        return np.array([0.0, 0.0, self.spread2[0], self.afterpulse[0], self.curvature[0]])
 
     @property
     def precision(self) -> Array:
         """(5,) inverse variances as in THETA."""
-        sigmas = np.array([self.spread2[1], self.afterpulse[1], self.jitter2[1]])
+        sigmas = np.array([self.spread2[1], self.afterpulse[1], self.curvature[1]])
         return np.concatenate([[0.0, 0.0], sigmas**-2])
 
 
@@ -127,9 +143,10 @@ def fit_pair_ratio(on: Spectrum, off: Spectrum, prior: PairPrior | None = None) 
 
     on, off: spectra with and without light, same temperature, bias, gate and ADC setting, in
         matching bins of one width.
-    prior: `enf_divisor` (F with its error) and `light_jitter` (B with its error) sharpen the
-        answer; both may be missing. F is then told by the skewness of the light, and B is taken
-        to lie below about 2.5 %.
+    prior: `enf_divisor` (F with its error), `light_jitter` (B with its error), `light_curvature`
+        (of an intensity scan, replaces B) and `n_pixels` sharpen the answer; all may be missing.
+        F is then told by the skewness of the light, B is taken to lie below about 2.5 %, and the
+        pixels to be 3000 or more.
 
     goodness: chi2, ndf, p_value, enf_divisor, light_yield, mean_shift_adc, n_frequencies.
 
@@ -137,9 +154,9 @@ def fit_pair_ratio(on: Spectrum, off: Spectrum, prior: PairPrior | None = None) 
     pair does not follow the model (p-value below 1e-4): different noise or baseline in the two
     runs, saturation. At very high dark rates the result is the effective gain.
     """
-    contradictions = _contradictions(on, off)
-    if contradictions:
-        return unknown(UNIT, METHOD, *contradictions)
+    problems = contradictions(on, off)
+    if problems:
+        return unknown(UNIT, METHOD, *problems)
     known = light_prior(prior)
     if isinstance(known, str):
         return unknown(UNIT, METHOD, known)
@@ -171,7 +188,7 @@ def fit_pair_ratio(on: Spectrum, off: Spectrum, prior: PairPrior | None = None) 
     return Estimate(exp(ln_gain), sigma, UNIT, METHOD, goodness)
 
 
-def _contradictions(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
+def contradictions(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
     """Why there is no light to be told from the noise; at the largest divisor, as F is not known
     and the test for a raised baseline must hold for every number of photoelectrons."""
     if abs(np.median(on.widths) / np.median(off.widths) - 1) > 1e-3:
@@ -185,16 +202,30 @@ def light_prior(prior: PairPrior | None) -> LightPrior | str:
     """The numbers of a device prior, or why they cannot be used."""
     if prior is None:
         return LightPrior()
-    jitter2, known_divisor = LightPrior().jitter2, None
-    jitter, f = prior.light_jitter, prior.enf_divisor
-    if jitter is not None and jitter.value is not None and jitter.sigma is not None:
-        width = sqrt((2 * jitter.value * jitter.sigma) ** 2 + 2 * jitter.sigma**4)
-        jitter2 = (jitter.value**2, max(width, 1e-7))
+    known_divisor, f = None, prior.enf_divisor
     if f is not None and f.value is not None and f.sigma is not None:
         if f.value < 1:
             return f"the divisor F cannot be {f.value:.3g}, below 1"
         known_divisor = (f.value, max(f.sigma, 1e-4))
-    return LightPrior(jitter2=jitter2, divisor=known_divisor)
+    return LightPrior(curvature=_curvature(prior), divisor=known_divisor)
+
+
+def _curvature(prior: PairPrior) -> tuple[float, float]:
+    """c and its error: measured, or from light jitter and number of pixels where these are known.
+
+    The finite pixels' part is exact for F = 1 only; 30 % of it is left as error.
+    """
+    measured, jitter = prior.light_curvature, prior.light_jitter
+    if measured is not None and measured.value is not None and measured.sigma is not None:
+        return measured.value, max(measured.sigma, LEAST_CURVATURE_ERROR)
+    value, sigma = UNKNOWN_JITTER2
+    if jitter is not None and jitter.value is not None and jitter.sigma is not None:
+        value = jitter.value**2
+        sigma = hypot(2 * jitter.value * jitter.sigma, sqrt(2) * jitter.sigma**2)
+    if prior.n_pixels is None:
+        return value, hypot(sigma, 1 / UNKNOWN_PIXELS)
+    taken = TYPICAL_F * (1 + TYPICAL_F) / 2 / prior.n_pixels
+    return value - taken, hypot(sigma, 0.3 * taken, LEAST_CURVATURE_ERROR)
 
 
 def gain_profile(pair: PairFunctions, known: LightPrior) -> GainProfile:
@@ -204,7 +235,7 @@ def gain_profile(pair: PairFunctions, known: LightPrior) -> GainProfile:
     The step of the second scan follows the phase of the first harmonic, which turns once when the
     gain changes by one part in the number of photoelectrons.
     """
-    f = known.divisor[0] if known.divisor else 1.2
+    f = known.divisor[0] if known.divisor else TYPICAL_F
     ln_gain = np.array([log(pair.slope / f)])
     theta = _start(pair, known, ln_gain)
     low = pair.at(np.arange(len(pair.index)) < max(LOW_BAND_IN_WIDTHS / 0.45, 6))
@@ -226,6 +257,16 @@ def gain_profile(pair: PairFunctions, known: LightPrior) -> GainProfile:
     return GainProfile(trials, chi2, thetas, problem.ndf)
 
 
+def reference_profile(pair: PairFunctions, known: LightPrior, ln_gain: Array) -> Array:
+    """chi2 (M,) of trial gains with nothing fitted: the other parameters are the expected ones,
+    with the crosstalk that gives the seen variance. F of the prior only sets the weights."""
+    f = known.divisor[0] if known.divisor else TYPICAL_F
+    reference = np.array([log(pair.slope / f)])
+    seen = pair.at(_informative(pair, known, ln_gain))
+    problem = _weighted(seen, known, reference, _start(pair, known, reference))
+    return _chi2_and_step(problem, ln_gain, _start(pair, known, ln_gain))[0]
+
+
 def _at_best(trials: Array, chi2: Array, thetas: Array) -> tuple[Array, Array]:
     best = int(np.argmin(chi2))
     return trials[best : best + 1], thetas[best : best + 1]
@@ -241,7 +282,7 @@ def _around(trials: Array, chi2: Array, rise: float) -> tuple[float, float]:
 def _informative(pair: PairFunctions, known: LightPrior, trials: Array) -> NDArray[np.bool_]:
     """Frequencies (K,) at which some trial gain lets the light-on function be seen."""
     few = trials[:: max(len(trials) // 40, 1)]
-    transfer, _ = light_transfer(pair.omega, pair.shift, np.exp(few), _start(pair, known, few))
+    transfer = light_function(pair.omega, pair.shift, np.exp(few), _start(pair, known, few))
     envelope = np.abs(transfer).max(axis=0) * np.abs(pair.off[pair.index])
     return np.asarray(envelope * sqrt(pair.n_on) > LEAST_ENVELOPE)
 
@@ -249,7 +290,7 @@ def _informative(pair: PairFunctions, known: LightPrior, trials: Array) -> NDArr
 def _start(pair: PairFunctions, known: LightPrior, ln_gain: Array) -> Array:
     """Parameters (M, 5) that reproduce the variance at every gain, as far as they may."""
     theta = np.tile(known.centre, (len(ln_gain), 1))
-    f = (pair.slope - known.jitter2[0] * pair.shift) / np.exp(ln_gain)
+    f = (pair.slope - known.curvature[0] * pair.shift) / np.exp(ln_gain)
     theta[:, 1] = crosstalk_of(f, known.spread2[0], known.afterpulse[0])
     return np.clip(theta, LOW, 0.95 * HIGH)
 
@@ -261,7 +302,7 @@ def _weighted(pair: PairFunctions, known: LightPrior, ln_gain: Array, theta: Arr
     light-on histogram. A few events that could lie anywhere are added: otherwise combinations
     that vanish wherever there are data would count as known without error.
     """
-    on = light_transfer(pair.grid[1:], pair.shift, np.exp(ln_gain), theta)[0][0]
+    on = light_function(pair.grid[1:], pair.shift, np.exp(ln_gain), theta)[0]
     on = np.append(1.0, on)
     total = covariance(on * pair.off, pair.index, pair.n_on)
     total += rotated(covariance(pair.off, pair.index, pair.n_off), on[pair.index])

@@ -1,16 +1,19 @@
 """Characteristic function of the charge that pulsed light adds to a SiPM's gate.
 
-    ln t(w) = L + B^2 L^2 / 2,  L = mu (phi_c(w) - 1),  phi_c = phi_1 exp( lambda (phi_c - 1) ),
+    ln t(w) = L + c L^2 / 2,  L = mu (phi_c(w) - 1),  phi_c = phi_1 exp( lambda (phi_c - 1) ),
     phi_1 = exp( i w G - w^2 sigma_G^2 / 2 + a (phi_u - 1) )
 
 mu primaries with branching crosstalk lambda (S. Vinogradov, arXiv:1109.2014), gain spread sigma_G,
-a afterpulses per avalanche of uniform size between 0 and G (phi_u), relative light jitter B.
+a afterpulses per avalanche of uniform size between 0 and G (phi_u),
+c = B^2 for light with the relative jitter B, less what finite pixels take from the variance.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-THETA = ("ln_shift", "crosstalk", "spread2", "afterpulse", "jitter2")
+THETA = ("ln_shift", "crosstalk", "spread2", "afterpulse", "curvature")
 NEWTON_STEPS = 4
 
 Array = NDArray[np.float64]
@@ -48,16 +51,54 @@ def crosstalk_of(enf_divisor: Array, spread2: float, afterpulse: float) -> Array
     return np.asarray(1 - np.sqrt(mean / by_cascade))
 
 
-def light_transfer(
-    omega: Array, shift: float, gain: Array, theta: Array
-) -> tuple[Complex, Complex]:
-    """t (M, K) for M gains and parameters, and the derivatives (M, 5, K) of ln t by THETA.
+def light_function(omega: Array, shift: float, gain: Array, theta: Array) -> Complex:
+    """t (M, K) for M gains and parameters.
 
     omega: (K,) 1/ADC, not zero. shift: mean charge of the light, ADC; theta[:, 0] = ln_shift
     corrects its logarithm. gain: (M,) ADC per photoelectron. theta: (M, 5) as in THETA, with
-    spread2 = (sigma_G / G)^2 and jitter2 = B^2.
+    spread2 = (sigma_G / G)^2 and curvature = c.
     """
-    ln_shift, crosstalk, spread2, afterpulse, jitter2 = (column[:, None] for column in theta.T)
+    parts = _parts(omega, shift, gain, theta)
+    return np.asarray(np.exp(parts.light + 0.5 * parts.curvature * parts.light**2))
+
+
+def light_transfer(
+    omega: Array, shift: float, gain: Array, theta: Array
+) -> tuple[Complex, Complex]:
+    """`light_function` and the derivatives (M, 5, K) of its logarithm by THETA."""
+    parts = _parts(omega, shift, gain, theta)
+    light, cascade, crosstalk, mean = parts.light, parts.cascade, parts.crosstalk, parts.mean
+    by_single = parts.mu * cascade / (1 - crosstalk * cascade)
+    derivatives = np.stack(
+        [
+            light,
+            by_single * (cascade - 1) - light / (1 - crosstalk),
+            -0.5 * parts.angle**2 * by_single,
+            by_single * parts.uniform - 0.5 * light / mean,
+            0.5 * light**2,
+        ],
+        axis=1,
+    )
+    derivatives[:, :4] *= (1 + parts.curvature * light)[:, None, :]
+    return np.exp(light + 0.5 * parts.curvature * light**2), derivatives
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """L and what it is made of, (M, K) or (M, 1)."""
+
+    light: Complex
+    cascade: Complex
+    uniform: Complex
+    angle: Array
+    mu: Array
+    mean: Array
+    crosstalk: Array
+    curvature: Array
+
+
+def _parts(omega: Array, shift: float, gain: Array, theta: Array) -> _Parts:
+    ln_shift, crosstalk, spread2, afterpulse, curvature = (column[:, None] for column in theta.T)
     angle = omega[None, :] * gain[:, None]
     turn = np.exp(1j * angle)
     uniform = (turn - 1) / (1j * angle) - 1
@@ -68,17 +109,4 @@ def light_transfer(
         cascade = cascade - (cascade - ahead) / (1 - crosstalk * ahead)
     mean = 1 + afterpulse / 2
     mu = shift * np.exp(ln_shift) * (1 - crosstalk) / (gain[:, None] * mean)
-    light = mu * (cascade - 1)
-    by_single = mu * cascade / (1 - crosstalk * cascade)
-    derivatives = np.stack(
-        [
-            light,
-            by_single * (cascade - 1) - light / (1 - crosstalk),
-            -0.5 * angle**2 * by_single,
-            by_single * uniform - 0.5 * light / mean,
-            0.5 * light**2,
-        ],
-        axis=1,
-    )
-    derivatives[:, :4] *= (1 + jitter2 * light)[:, None, :]
-    return np.exp(light + 0.5 * jitter2 * light**2), derivatives
+    return _Parts(mu * (cascade - 1), cascade, uniform, angle, mu, mean, crosstalk, curvature)
