@@ -35,6 +35,8 @@ AFTER_FALLS = 1.0
 PASSES = 6
 SPARSE = 0.3
 SHAPE_DOUBT = 0.12
+RIDGE = 1e-5
+LEAST_APART = 0.15
 FINE = 32
 CHUNK_SAMPLES = 2_000_000
 QUIET_SIGMAS = 3.0
@@ -342,7 +344,7 @@ def _solved(found: _Found, values: Array, sieve: _Sieve, threshold: float) -> _F
         own = sieve.seen(sample - found.at)
         rows = np.concatenate([np.arange(n), first])
         columns = np.concatenate([np.arange(n), second])
-        entries = np.concatenate([own, sieve.seen(lag)])
+        entries = np.concatenate([own + RIDGE, sieve.seen(lag)])
         system = coo_matrix((entries, (rows, columns)), shape=(n, n)).tocsc()
         height = np.atleast_1d(spsolve(system, values[found.record, sample]))
         around = []
@@ -352,6 +354,8 @@ def _solved(found: _Found, values: Array, sieve: _Sieve, threshold: float) -> _F
         vertex = _parabola(*around)
         start = sample + np.interp(vertex, sieve.vertex, sieve.start)
         keep = height > threshold
+        close = np.diff(found.record * (values.shape[1] + 9.0) + start) < LEAST_APART * sieve.apart
+        keep[1:] &= ~close
         found = _Found.joined([_Found(found.record[keep], start[keep], height[keep])])
     return found
 

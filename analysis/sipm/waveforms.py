@@ -9,9 +9,10 @@ from scipy.special import ndtr
 
 from analysis.estimate import Estimate, unknown
 from analysis.sipm.baselines import as_records, baseline, clipped_samples, running_baseline
-from analysis.sipm.delays import DelayFit, fit_pulse_times
-from analysis.sipm.pulse_shape import PulseShape, estimate_shape
+from analysis.sipm.delays import EXPECTED_NS, DelayFit, fit_pulse_times
+from analysis.sipm.pulse_shape import PulseShape
 from analysis.sipm.pulses import Pulses, find_pulses
+from analysis.sipm.shape_search import estimate_shape
 
 __all__ = [
     "PulseShape",
@@ -32,7 +33,9 @@ LEAST_PULSES = 60
 COUNTED_ABOVE = 0.5
 SINGLE_SHARE = 0.25
 MOST_SPREAD = 0.25
-MOST_RESOLVED_LOSS = 0.6
+MOST_CROWDED = 0.35
+LONGER = 1.5
+LONGER_TRIES = 3
 MOST_CLIPPED = 0.01
 ISOLATED_FALLS = 5.0
 
@@ -124,49 +127,64 @@ def dark_from_waveforms(
         light; records triggered by the dark pulses themselves make the rate too high.
     shape: pulse of one avalanche; found in the waveforms when absent.
     amplitude: height of one photoelectron, ADC; the most frequent height when absent.
-    dead_time_ns: delays below are not used; the distance at which overlapping pulses are still
-        told apart when absent.
+    dead_time_ns: delays below are not used. When absent, the distance at which overlapping pulses
+        are still told apart, or more where pixels that recover hide early afterpulses.
 
-    Pulses above half a photoelectron count. Within the dead time after a pulse everything is added
+    Pulses above half a photoelectron count. Within the resolution after a pulse everything is added
     to it; chance coincidences are taken off the crosstalk with the fitted rate,
-    1 - p = (1 - seen) exp(expected pulses in the dead time).
+    1 - p = (1 - seen) exp(expected pulses in it).
 
     Never raises for bad data: what cannot be told is unknown, with its reason.
     """
     waves = upright(waveforms)
+    shape = shape or estimate_shape(waves, dt_ns)
     if shape is None:
-        shape = estimate_shape(waves, dt_ns)
-        if shape is None:
-            return _silent("no pulses that stand alone: give the pulse shape", shape=None)
+        return _silent("no pulses that stand alone: give the pulse shape")
     if shape.fall_ns < 2 * dt_ns:
         return _silent(f"pulses of {shape.fall_ns:.3g} ns are too short for {dt_ns:g} ns samples")
     pulses = find_pulses(waves, dt_ns, shape, ceiling=ceiling)
-    if not pulses.usable.any():
-        return _silent("no record has a baseline", shape=shape, pulses=pulses)
     single = amplitude or _single_height(pulses)
-    reasons = _warnings(pulses, waves)
-    if single.value is None or not single.value > 0:
-        why = single.reasons or ("the amplitude of one photoelectron must be positive",)
-        return _silent(*why, *reasons, shape=shape, pulses=pulses)
+    problem = _problem(pulses, single)
+    if single.value is None or problem:
+        return _silent(*problem, *_warnings(pulses, waves), shape=shape, pulses=pulses)
+    return _counted(pulses, single, shape, dead_time_ns, _warnings(pulses, waves))
+
+
+def _problem(pulses: Pulses, single: Estimate) -> tuple[str, ...]:
+    """Why the pulses can't be counted; empty when they can."""
+    if not pulses.usable.any():
+        return ("no record has a baseline",)
+    if single.value is None:
+        return single.reasons
+    if not single.value > 0:
+        return ("the amplitude of one photoelectron must be positive",)
     if COUNTED_ABOVE * single.value < 0.9 * pulses.threshold_adc:
         part = pulses.threshold_adc / single.value
-        why_not = f"the noise hides pulses below {part:.2f} photoelectrons"
-        return _silent(why_not, *reasons, shape=shape, pulses=pulses, single=single)
-    dead = pulses.resolution_ns if dead_time_ns is None else dead_time_ns
-    pe = pulses.amplitude_adc / single.value
+        return (f"the noise hides pulses below {part:.2f} photoelectrons",)
+    high = np.count_nonzero(pulses.amplitude_adc > COUNTED_ABOVE * single.value)
+    crowd = high / pulses.live_ns * pulses.resolution_ns
+    if crowd > MOST_CROWDED:
+        return (f"{crowd:.2f} pulses in {pulses.resolution_ns:.3g} ns: they pile up",)
+    return ()
+
+
+def _counted(
+    pulses: Pulses,
+    single: Estimate,
+    shape: PulseShape,
+    dead_time_ns: float | None,
+    reasons: tuple[str, ...],
+) -> WaveformNoise:
+    pe = pulses.amplitude_adc / (single.value or 1.0)
     high = pe > COUNTED_ABOVE
-    delays = fit_pulse_times(
-        pulses.record[high],
-        np.clip(pulses.time_ns[high] - pulses.first_ns, 0.0, pulses.length_ns),
-        n_records=len(pulses.baseline_adc),
-        length_ns=pulses.length_ns,
-        dead_time_ns=dead,
-        avalanches=pe[high],
-    )
-    if delays.rate.value is not None and delays.rate.value * dead * 1e-9 > MOST_RESOLVED_LOSS:
-        crowded = f"more than {MOST_RESOLVED_LOSS:g} pulses within {dead:.3g} ns: they pile up"
-        return _silent(crowded, *reasons, shape=shape, pulses=pulses, single=single)
-    crosstalk, probability = _crosstalk(pulses, pe, delays, dead, shape)
+    delays = _delays(pulses, pe, high, dead_time_ns or pulses.resolution_ns)
+    if dead_time_ns is None:
+        for _ in range(LONGER_TRIES):
+            longer = _delays(pulses, pe, high, LONGER * delays.dead_time_ns)
+            if not _disagree(delays, longer):
+                break
+            delays = longer
+    crosstalk, probability = _crosstalk(pulses, pe, delays, shape)
     return WaveformNoise(
         dcr=_noted(delays.dcr, reasons),
         afterpulse=_noted(delays.afterpulse, reasons),
@@ -180,12 +198,34 @@ def dark_from_waveforms(
     )
 
 
+def _delays(pulses: Pulses, pe: Array, high: NDArray[np.bool_], dead_time_ns: float) -> DelayFit:
+    return fit_pulse_times(
+        pulses.record[high],
+        np.clip(pulses.time_ns[high] - pulses.first_ns, 0.0, pulses.length_ns),
+        n_records=len(pulses.baseline_adc),
+        length_ns=pulses.length_ns,
+        dead_time_ns=dead_time_ns,
+        avalanches=pe[high],
+    )
+
+
+def _disagree(short: DelayFit, longer: DelayFit) -> bool:
+    """Whether a longer dead time gives more afterpulses than statistics explain: pixels that
+    recover hide the early ones."""
+    a, b = short.afterpulse, longer.afterpulse
+    if a.value is None or b.value is None or a.sigma is None or b.sigma is None:
+        return False
+    extra = sqrt(max(b.sigma**2 - a.sigma**2, (0.3 * b.sigma) ** 2))
+    return b.value - a.value > 1.5 * extra
+
+
 def _gate_weights(n_samples: int, dt_ns: float, part_ns: tuple[float, float], name: str) -> Array:
     begin, end = part_ns[0] / dt_ns, part_ns[1] / dt_ns
     if not 0 <= begin < end <= n_samples + 1e-9:
         raise ValueError(f"{name} {part_ns} ns is not inside {n_samples} samples of {dt_ns} ns")
     sample = np.arange(n_samples)
-    return np.clip(np.minimum(sample + 1, end) - np.maximum(sample, begin), 0.0, 1.0)
+    part = np.minimum(sample + 1, end) - np.maximum(sample, begin)
+    return np.asarray(np.clip(part, 0.0, 1.0), dtype=np.float64)
 
 
 def _single_height(pulses: Pulses) -> Estimate:
@@ -205,14 +245,16 @@ def _single_height(pulses: Pulses) -> Estimate:
     below = np.count_nonzero(height < 0.7 * middle) / len(height)
     if below > 0.35:
         return unknown("ADC/pe", METHOD, "many pulses below the most frequent height")
-    error = hypot(1.2533 * sigma / sqrt(len(near)), 0.004 * middle)
+    crowd = len(height) / pulses.live_ns * pulses.resolution_ns
+    error = hypot(1.2533 * sigma / sqrt(len(near)), (0.006 + 0.05 * crowd) * middle)
     return Estimate(middle, error, "ADC/pe", METHOD, {"spread_adc": sigma})
 
 
 def _crosstalk(
-    pulses: Pulses, pe: Array, delays: DelayFit, dead: float, shape: PulseShape
+    pulses: Pulses, pe: Array, delays: DelayFit, shape: PulseShape
 ) -> tuple[Estimate, Estimate]:
-    """Mean secondaries and probability from the heights within the dead time after quiet."""
+    """Mean secondaries and probability from the heights within the resolution after quiet."""
+    dead = pulses.resolution_ns
     span = pulses.first_ns + pulses.length_ns + 10 * dead
     place = pulses.record * span + pulses.time_ns
     gap = np.diff(place, prepend=-np.inf)
@@ -229,23 +271,25 @@ def _crosstalk(
     together = sums[last] - sums[first]
     n, more = len(first), int(np.count_nonzero(together > 1.5))
     seen = more / n
-    rate = (delays.dcr.value or delays.rate.value or 0.0) * 1e-9 * dead
+    low, all_pulses = delays.dcr.value or 0.0, delays.rate.value or 0.0
+    rate = 0.5 * (low + all_pulses) * 1e-9 * dead
+    rate_sigma = hypot(0.5 * (all_pulses - low) * 1e-9 * dead, 0.08 * rate)
     early = sum(a * (1 - exp(-dead / tau)) for a, tau in delays.components)
     if not delays.components:
-        early = 0.1 * (1 - exp(-dead / 30.0))
-    # an afterpulse within the dead time may or may not lift the sum above 1.5
-    coincident = rate + 0.3 * early
+        early = max(delays.afterpulse.value or 0.0, 0.0) * (1 - exp(-dead / EXPECTED_NS))
+    # few afterpulses so early have recovered enough to lift the sum above 1.5
+    coincident = rate + 0.2 * early
     kept = (1 - seen) * exp(coincident)
     singles = together[np.abs(together - 1) < 0.5]
     width = float(np.subtract(*np.quantile(singles, [0.84, 0.16])) / 2)
     leak = float(ndtr(-0.5 / max(width, 1e-3)))
     sigma = hypot(
-        sqrt(max(seen, 1 / n) * (1 - seen) / n) * exp(coincident),
-        kept * hypot(0.3 * early, 0.05 * rate),
+        sqrt((more + 1) * (n - more + 1) / n**3) * exp(coincident),
+        kept * hypot(0.25 * early, rate_sigma),
         leak,
     )
     goodness = {"seen": seen, "n_pulses": float(n), "coincident": coincident, "leak": leak}
-    if leak > 0.02 or not 0 < kept:
+    if leak > 0.02 or kept <= 0:
         why = "one and two photoelectrons are not told apart"
         return (
             unknown("1", METHOD, why, goodness=goodness),
@@ -271,17 +315,14 @@ def _noted(estimate: Estimate, reasons: tuple[str, ...]) -> Estimate:
 
 
 def _silent(
-    *reasons: str,
-    shape: PulseShape | None = None,
-    pulses: Pulses | None = None,
-    single: Estimate | None = None,
+    *reasons: str, shape: PulseShape | None = None, pulses: Pulses | None = None
 ) -> WaveformNoise:
     return WaveformNoise(
         dcr=unknown("Hz", METHOD, *reasons),
         afterpulse=unknown("1", METHOD, *reasons),
         crosstalk=unknown("1", METHOD, *reasons),
         crosstalk_probability=unknown("1", METHOD, *reasons),
-        amplitude=single or unknown("ADC/pe", METHOD, *reasons),
+        amplitude=unknown("ADC/pe", METHOD, *reasons),
         shape=shape,
         delays=None,
         pulses=pulses,
