@@ -32,7 +32,7 @@ from analysis.sipm.spacing import (
     peaks_beside,
 )
 from analysis.sipm.spectrum import Spectrum
-from analysis.sipm.spectrum_fit import SpectrumFit, fit_spectrum
+from analysis.sipm.spectrum_fit import SpectrumFit, descend, fit_spectrum
 
 CHARGE_METHOD = "full spectrum, binned likelihood"
 SPACING_METHOD = "peak spacing"
@@ -61,6 +61,8 @@ UNITS = {
     "gain_spread": "ADC",
     "light_yield": "pe",
     "crosstalk": "1",
+    "afterpulse": "1",
+    "dark_edge": "1",
 }
 
 Array = NDArray[np.float64]
@@ -71,16 +73,19 @@ Kind = Literal["charge", "amplitude", "unresolved"]
 class PeakFit:
     """What the peaks of one spectrum tell.
 
-    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.03 % for the shape of
-        afterpulses, which the model knows only roughly, and 3 % of the share of dark counts seen
-        in part among all charges, because these pull a peak without light down.
+    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.01 % for the shape of the
+        pulses and 0.5 % of the afterpulse probability for theirs, which the model idealises.
     pedestal, noise: position and sigma of the peak without photoelectrons, ADC. The width of the
         ADC step is not part of the noise.
     gain_spread: pixel-to-pixel spread sigma_G of the gain, ADC.
-    light_yield: mean number mu of primary avalanches per gate, pe; dark counts that fall into the
-        gate are part of it.
-    crosstalk: mean number lambda of prompt secondaries per avalanche; afterpulses of nearly full
-        charge, and light that varies from pulse to pulse, look the same and are part of it.
+    light_yield: mean number of primary avalanches of full charge per gate, pe; dark counts that
+        fall into the gate are part of it.
+    crosstalk: mean number lambda of prompt secondaries per avalanche; light that varies from pulse
+        to pulse looks the same and is part of it.
+    afterpulse: mean number of afterpulses per avalanche that the gate sees.
+    dark_edge: dark counts per decay time of the pulse, DCR tau_p, from the partial charges at the
+        edges of the gate; `dark_rate` makes a rate of it.
+    gain_interval: lower and upper MINOS error of the gain, when asked for, without systematics.
     model: (n,) expected content of the bins of the spectrum; zeros when refused.
     kind: "charge", "amplitude" or "unresolved", see the module.
     reasons: why something is unknown, and what to keep in mind.
@@ -92,9 +97,12 @@ class PeakFit:
     gain_spread: Estimate
     light_yield: Estimate
     crosstalk: Estimate
+    afterpulse: Estimate
+    dark_edge: Estimate
     model: NDArray[np.float64]
     kind: Kind
     reasons: tuple[str, ...]
+    gain_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +119,10 @@ class _Ambiguous:
     reason: str
 
 
-def fit_peaks(spectrum: Spectrum) -> PeakFit:
+def fit_peaks(spectrum: Spectrum, *, errors: Literal["hesse", "minos"] = "hesse") -> PeakFit:
     """Fit the peaks of a charge or amplitude spectrum; start values come from the spectrum itself.
+
+    errors: "minos" follows the likelihood of the gain to both sides as well (`gain_interval`).
 
     Never raises for a valid Spectrum: what cannot be told is unknown, with its reason.
     """
@@ -123,7 +133,8 @@ def fit_peaks(spectrum: Spectrum) -> PeakFit:
     seeds = find_seeds(working) if _enough(working) else None
     if seeds is None:
         return _refused(spectrum, _why_no_peaks(working), *working.reasons)
-    charge = _fit_charge(spectrum, working, seeds)
+    profiled = ("gain",) if errors == "minos" else ()
+    charge = _fit_charge(spectrum, working, seeds, profiled)
     if isinstance(charge, PeakFit):
         return charge
     if isinstance(charge, _Ambiguous):
@@ -166,8 +177,29 @@ def _why_no_peaks(working: Working) -> str:
     return "the peaks are not evenly spaced"
 
 
+def dark_rate(fit: PeakFit, pulse_tau_ns: float) -> Estimate:
+    """Dark count rate (Hz) from the charges that the edges of the gate cut.
+
+    pulse_tau_ns: decay time of the pulse. Raises ValueError when it is not positive.
+    """
+    if not pulse_tau_ns > 0:
+        raise ValueError(f"pulse_tau_ns must be positive, not {pulse_tau_ns}")
+    edge = fit.dark_edge
+    if edge.value is None or edge.sigma is None:
+        return unknown("Hz", edge.method, *edge.reasons)
+    per_second = 1e9 / pulse_tau_ns
+    return Estimate(
+        edge.value * per_second,
+        edge.sigma * per_second,
+        "Hz",
+        edge.method,
+        edge.goodness,
+        edge.reasons,
+    )
+
+
 def _fit_charge(
-    spectrum: Spectrum, working: Working, seeds: Seeds
+    spectrum: Spectrum, working: Working, seeds: Seeds, profiled: tuple[str, ...]
 ) -> PeakFit | _Rejected | _Ambiguous:
     position, spacing = float(seeds.position[0]), seeds.spacing
     for _ in range(3):
@@ -178,7 +210,7 @@ def _fit_charge(
         if best.deviance > cells + 5 * sqrt(2 * cells):
             return _Rejected("the peak areas do not follow a Poisson law with crosstalk")
         start = _start(working, seeds, position + best.site * spacing, spacing, best)
-        fit = fit_spectrum(working.counts, working.edges, start)
+        fit = fit_spectrum(working.counts, working.edges, start, minos=profiled)
         problem = _problem(fit, working)
         if problem is not None:
             return _Rejected(problem)
@@ -232,10 +264,10 @@ def _rival_spacing(fit: SpectrumFit, working: Working, seeds: Seeds) -> float | 
         start[3] = min(start[3], 0.1 * start[1] ** 2)
         start[4] = max(start[4] / factor, 1e-3)
         start[5:7] = np.clip(start[5:7], 0.01, 0.3)
-        other = fit_spectrum(working.counts, working.edges, start, most_steps=RIVAL_STEPS)
-        apart = abs(other.value("gain") / fit.value("gain") - 1) > 0.1
-        if apart and other.nll < fit.nll + LEAST_NLL_GAP:
-            return other.value("gain")
+        values, nll = descend(working.counts, working.edges, start, RIVAL_STEPS)
+        apart = abs(values[1] / fit.value("gain") - 1) > 0.1
+        if apart and nll < fit.nll + LEAST_NLL_GAP:
+            return float(values[1])
     return None
 
 
@@ -302,9 +334,12 @@ def _charge_result(
         gain_spread=known("gain_spread", spread, spread_sigma),
         light_yield=parameter("light_yield", "mu"),
         crosstalk=parameter("crosstalk", "crosstalk"),
+        afterpulse=parameter("afterpulse", "afterpulse"),
+        dark_edge=parameter("dark_edge", "dark_edge"),
         model=_drawn(spectrum, working, fit.expected),
         kind="charge",
         reasons=notes if doubt is None else (doubt, *notes),
+        gain_interval=fit.intervals.get("gain"),
     )
 
 
@@ -390,6 +425,8 @@ def _refused(spectrum: Spectrum, *reasons: str) -> PeakFit:
         gain_spread=cannot_tell("gain_spread"),
         light_yield=cannot_tell("light_yield"),
         crosstalk=cannot_tell("crosstalk"),
+        afterpulse=cannot_tell("afterpulse"),
+        dark_edge=cannot_tell("dark_edge"),
         model=np.zeros(len(spectrum.counts)),
         kind="unresolved",
         reasons=reasons,

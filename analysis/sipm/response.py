@@ -43,6 +43,7 @@ NAMES = (
     "dark_edge",
 )
 STRAY = 1e-4
+SIZES = np.array([1.0, 2.0, 3.0])
 LEAST_PHI = 1e-10
 EULER = 0.5772156649015329
 
@@ -101,22 +102,21 @@ def response(omega: Array, values: Array) -> Response:
     phi = cascade(single, branching)
     by_log_single = phi / (1 - branching * phi)
 
-    borel, by_crosstalk = _borel(crosstalk)
-    partial, partial_by_y, partial_by_crosstalk = _partial(y, wave, borel, by_crosstalk)
-    log_phi = 1j * omega * pedestal - half_square * noise**2 + mu * (phi - 1) + edge * partial
+    partial = _partial(y, wave, half_square * pe_variance, crosstalk)
+    log_phi = 1j * omega * pedestal - half_square * noise**2 + mu * (phi - 1) + edge * partial.value
     light = mu * by_log_single
     first, further = after.charge - 1, afterpulse * (after.charge - 1) + crosstalk * (phi - 1)
     slopes = np.empty((len(NAMES), len(omega)), dtype=np.complex128)
     slopes[0] = 1j * omega
     by_y = 1j + afterpulse * (more * after.by_y + after.mean_by_y * further)
-    slopes[1] = omega * (light * by_y + edge * partial_by_y)
+    slopes[1] = omega * (light * by_y + edge * partial.by_y)
     slopes[2] = -2 * half_square * noise
-    slopes[3] = -half_square * light
+    slopes[3] = half_square * (edge * partial.by_blur - light)
     slopes[4] = phi - 1
-    slopes[5] = light * more * (phi - 1) + edge * partial_by_crosstalk
+    slopes[5] = light * more * (phi - 1) + edge * partial.by_crosstalk
     slopes[6] = light * (more * first + after.mean * further)
     slopes[7] = light * afterpulse * (more * after.by_log_b + after.mean_by_log_b * further)
-    slopes[8] = partial
+    slopes[8] = partial.value
     return Response(log_phi, slopes)
 
 
@@ -130,16 +130,27 @@ def _borel(crosstalk: float) -> tuple[Array, Array]:
     )
 
 
-def _partial(
-    y: Array, wave: Complex, borel: Array, by_crosstalk: Array
-) -> tuple[Complex, Complex, Complex]:
-    """Sum of b_k E(k y), and its derivatives by y and by crosstalk."""
-    size = np.array([1.0, 2.0, 3.0])[:, None]
+@dataclass(frozen=True)
+class _Partial:
+    """Sum of b_k E(k y), and its derivatives."""
+
+    value: Complex
+    by_y: Complex
+    by_crosstalk: Complex
+    by_blur: Complex
+
+
+def _partial(y: Array, wave: Complex, blur: Array, crosstalk: float) -> _Partial:
+    """Dark counts seen in part; blur = omega^2 sigma_G^2 / 2 widens those seen nearly whole."""
+    size = SIZES[:, None]
     waves = np.stack([wave, wave**2, wave**3])
+    borel, by_crosstalk = _borel(crosstalk)
     s = edge_integral(size * y)
-    back = waves * s.conj()
-    whole = s + back
-    return borel @ whole, 1j * (borel[:, None] * size * back).sum(axis=0), by_crosstalk @ whole
+    widened = waves * np.exp(-size * blur)
+    late = widened * s.conj()
+    whole = s + late
+    by_y = (waves - widened) / y + (widened / waves - 1) / y + 1j * size * late
+    return _Partial(borel @ whole, borel @ by_y, by_crosstalk @ whole, -(borel * SIZES) @ late)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ The binned extended likelihood with the expected number of events profiled: its 
 number of entries, so minus the log likelihood is sum(n) ln(sum p) - sum(n ln p).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from iminuit import Minuit
@@ -45,7 +45,7 @@ class SpectrumFit:
     pe_variance is sigma_G^2 in ADC^2; mu counts all avalanches of full charge, those of dark
     counts inside the gate too. expected: (n,) counts per fitted bin. chi2 and ndf are Pearson's
     over bins joined to at least 8 expected entries. at_limit names the parameters held at a
-    physical limit: the errors of the others are those with it held.
+    physical limit. intervals: lower and upper MINOS errors of the parameters they were asked for.
     """
 
     values: Array
@@ -56,6 +56,7 @@ class SpectrumFit:
     ndf: int
     valid: bool
     at_limit: tuple[str, ...]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def p_value(self) -> float:
@@ -110,42 +111,76 @@ def fit_spectrum(
     start: Array,
     *,
     held: Mapping[str, float] | None = None,
-    most_steps: int = MOST_STEPS,
+    minos: Sequence[str] = (),
 ) -> SpectrumFit:
     """Fit the model to counts (n,) in equal bins with edges (n + 1,) ADC, from start as in NAMES.
 
     held: parameters that are fixed at a value instead of fitted.
+    minos: parameters whose interval is also taken from the likelihood profile.
 
     Steps along the Fisher information, damped where they do not help, lead to the minimum; Minuit
     with the analytic gradient and information then verifies and completes the descent. The errors
     are those of the Hessian, the expected one, at the minimum.
     """
-    unit = float(edges[-1] - edges[0]) / len(counts)
-    units = np.array([unit, unit, unit, unit**2, 1.0, 1.0, 1.0, 1.0, 1.0])
-    edges, start = edges / unit, np.asarray(start, dtype=np.float64) / units
-    low, high = _limits(edges, start)
-    for name, value in (held or {}).items():
-        index = NAMES.index(name)
-        low[index] = high[index] = start[index] = value / units[index]
-    likelihood = _Likelihood(counts, _binning(edges, start))
-    values, converged = _descend(likelihood, np.clip(start, low, high), low, high, most_steps)
-    minuit, at_limit = _verify(likelihood, values, low, high)
+    problem = _Problem.of(counts, edges, start, held or {})
+    values, converged = _descend(problem, MOST_STEPS)
+    minuit, at_limit = _verify(problem, values)
     values = np.array(minuit.values)
-    covariance = _covariance(likelihood, values, high == low)
-    p = bin_probabilities(likelihood.binning, values)
+    covariance = _covariance(problem, values)
+    p = bin_probabilities(problem.likelihood.binning, values)
     expected = float(counts.sum()) * p / p.sum()
     chi2, n_groups = pearson(counts, expected)
     usable = bool(np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) >= 0))
+    valid = converged and bool(minuit.valid) and usable
+    intervals = _minos(minuit, minos, problem.units) if valid else {}
     return SpectrumFit(
-        values * units,
-        covariance * np.outer(units, units),
+        values * problem.units,
+        covariance * np.outer(problem.units, problem.units),
         float(minuit.fval),
         expected,
         chi2,
         n_groups - 1 - len(NAMES),
-        converged and bool(minuit.valid) and usable,
-        tuple(np.array(NAMES)[at_limit]),
+        valid,
+        tuple(str(name) for name in np.array(NAMES)[at_limit]),
+        intervals,
     )
+
+
+def descend(counts: Array, edges: Array, start: Array, steps: int) -> tuple[Array, float]:
+    """Where a few steps from start lead, in the order of NAMES, and the likelihood there.
+
+    Enough to compare explanations of a spectrum; the value is comparable with `SpectrumFit.nll`.
+    """
+    problem = _Problem.of(counts, edges, start, {})
+    values, _ = _descend(problem, steps)
+    return values * problem.units, problem.likelihood(values)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A fit in units of the bin width: likelihood, start and limits (9,)."""
+
+    likelihood: _Likelihood
+    start: Array
+    low: Array
+    high: Array
+    units: Array
+
+    @classmethod
+    def of(cls, counts: Array, edges: Array, start: Array, held: Mapping[str, float]) -> "_Problem":
+        unit = float(edges[-1] - edges[0]) / len(counts)
+        units = np.array([unit, unit, unit, unit**2, 1.0, 1.0, 1.0, 1.0, 1.0])
+        edges, start = edges / unit, np.asarray(start, dtype=np.float64) / units
+        low, high = _limits(edges, start)
+        for name, value in held.items():
+            index = NAMES.index(name)
+            low[index] = high[index] = value / units[index]
+        likelihood = _Likelihood(counts, _binning(edges, start))
+        return cls(likelihood, np.clip(start, low, high), low, high, units)
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        return np.asarray(self.low == self.high)
 
 
 def _binning(edges: Array, start: Array) -> Binning:
@@ -167,10 +202,9 @@ def _limits(edges: Array, start: Array) -> tuple[Array, Array]:
     return np.array(low), np.array(high)
 
 
-def _descend(
-    likelihood: _Likelihood, values: Array, low: Array, high: Array, most_steps: int
-) -> tuple[Array, bool]:
+def _descend(problem: _Problem, most_steps: int) -> tuple[Array, bool]:
     """Damped scoring inside the limits; where it ended, and whether it settled."""
+    likelihood, values, low, high = problem.likelihood, problem.start, problem.low, problem.high
     here, gradient, information = likelihood.expansion(values)
     damping = 1e-3
     for _ in range(most_steps):
@@ -204,37 +238,50 @@ def _free(values: Array, gradient: Array, low: Array, high: Array) -> NDArray[np
     return np.asarray(~pressed & (high > low))
 
 
-def _verify(
-    likelihood: _Likelihood, values: Array, low: Array, high: Array
-) -> tuple[Minuit, NDArray[np.bool_]]:
+def _verify(problem: _Problem, values: Array) -> tuple[Minuit, NDArray[np.bool_]]:
     """Minuit's minimum next to values, with the parameters at a limit held; and which these are."""
-    _, gradient, information = likelihood.expansion(values)
-    at_limit = ~_free(values, gradient, low, high)
+    _, gradient, information = problem.likelihood.expansion(values)
+    at_limit = ~_free(values, gradient, problem.low, problem.high)
     minuit = Minuit(
-        likelihood,
+        problem.likelihood,
         values,
-        grad=likelihood.gradient,
-        hessian=likelihood.information,
+        grad=problem.likelihood.gradient,
+        hessian=problem.likelihood.information,
         name=NAMES,
     )
     minuit.errordef = Minuit.LIKELIHOOD
     minuit.errors = 1 / np.sqrt(np.maximum(np.diag(information), 1e-12))
     minuit.fixed = at_limit
-    minuit.limits = list(zip(low, high, strict=True))
+    minuit.limits = list(zip(problem.low, problem.high, strict=True))
     minuit.strategy = 0
     minuit.tol = 1.0
-    minuit.migrad(ncall=300)
+    minuit.migrad(ncall=120, iterate=1)
     return minuit, at_limit
 
 
-def _covariance(likelihood: _Likelihood, values: Array, held: NDArray[np.bool_]) -> Array:
+def _minos(minuit: Minuit, names: Sequence[str], units: Array) -> dict[str, tuple[float, float]]:
+    """Lower and upper error, both positive, of the parameters whose profile could be followed."""
+    intervals = {}
+    for name in names:
+        try:
+            minuit.minos(name)
+        except RuntimeError:
+            continue
+        found = minuit.merrors[name]
+        if found.is_valid:
+            unit = float(units[NAMES.index(name)])
+            intervals[name] = (-found.lower * unit, found.upper * unit)
+    return intervals
+
+
+def _covariance(problem: _Problem, values: Array) -> Array:
     """Inverse of the information at the minimum, (9, 9); zero rows for what is held.
 
     A parameter at a physical limit counts as free: what is not known about it belongs to the
     errors of the others.
     """
-    free = np.flatnonzero(~held)
-    information = likelihood.information(values)
+    free = np.flatnonzero(~problem.held)
+    information = problem.likelihood.information(values)
     scale = 1 / np.sqrt(np.maximum(np.diag(information)[free], 1e-300))
     covariance = np.zeros((len(values), len(values)))
     if np.all(np.isfinite(information)):

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.sipm.peaks import PeakFit, fit_peaks
+from analysis.sipm.peaks import PeakFit, dark_rate, fit_peaks
 from analysis.sipm.simulate import SiPMTruth
 from analysis.sipm.spectrum import Spectrum
 from tests.analysis.sipm.channels import Channel, fitted, one, pulls
@@ -58,6 +58,28 @@ def test_afterpulses_do_not_bias_the_gain() -> None:
     truth = SiPMTruth(afterpulse=0.06, dcr_hz=1e3)
     channel, fit = fitted(2.0, 200_000, truth=truth)
     assert fit.gain.value == pytest.approx(channel.gain, rel=1.5e-3)
+
+
+def test_afterpulses_and_dark_rate_are_found_where_the_model_is_the_truth() -> None:
+    truth = SiPMTruth(
+        afterpulse=0.06, afterpulse_slow_share=0.0, dcr_hz=3e6, light_jitter=0.0, gain_spread=0.02
+    )
+    _, fit = fitted(2.0, 100_000, truth=truth)
+    assert fit.afterpulse.value == pytest.approx(0.06, abs=0.02)
+    rate = dark_rate(fit, truth.pulse_tau_ns)
+    assert rate.unit == "Hz"
+    assert rate.value == pytest.approx(3e6, abs=4 * (rate.sigma or 0.0))
+    with pytest.raises(ValueError, match="pulse_tau_ns"):
+        dark_rate(fit, 0.0)
+
+
+def test_minos_follows_the_likelihood_of_the_gain_on_request() -> None:
+    _, spectrum = one(2.0)
+    assert fit_peaks(spectrum).gain_interval is None
+    fit = fit_peaks(spectrum, errors="minos")
+    assert fit.gain_interval is not None
+    assert min(fit.gain_interval) > 0.5 * (fit.gain.sigma or 0.0)
+    assert max(fit.gain_interval) < 2.0 * (fit.gain.sigma or 0.0)
 
 
 @pytest.mark.parametrize("factor", [2, 4, 6])
