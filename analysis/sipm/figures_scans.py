@@ -96,7 +96,7 @@ def temperature_figure(
     text = [f"d$G$/d$T$ = {_shown(slope)}", f"relative: {_shown(scan.relative)}"]
     if scan.tests is not None:
         text.append(_tested(scan.tests))
-    _say(upper, "\n".join(text), right=value < 0)
+    _say(upper, "\n".join(text), "upper right" if value < 0 else "upper left")
     _residuals(lower, points, scan.used, x, line)
     return figure
 
@@ -123,7 +123,7 @@ def light_figure(points: Sequence[ScanPoint], scan: LightScan, title: str = "") 
 
     _curve(upper, np.linspace(np.nanmin(x), np.nanmax(x), 200), line, "-")
     text = [f"$G$ = {_shown(gain)}", f"change over the range: {_shown(scan.change)}"]
-    _say(upper, "\n".join(text), right=rise < 0)
+    _say(upper, "\n".join(text), "lower left" if rise < 0 else "upper left")
     _residuals(lower, points, scan.used, x, line)
     return figure
 
@@ -265,13 +265,14 @@ def _error(point: ScanPoint) -> float:
     return point.gain.sigma or 0.0
 
 
-def _say(axes: "Axes", text: str, *, right: bool = False) -> None:
+def _say(axes: "Axes", text: str, corner: str = "upper left") -> None:
+    vertical, horizontal = corner.split()
     axes.text(
-        0.97 if right else 0.03,
-        0.96,
+        0.97 if horizontal == "right" else 0.03,
+        0.04 if vertical == "lower" else 0.96,
         text,
-        ha="right" if right else "left",
-        va="top",
+        ha=horizontal,
+        va="bottom" if vertical == "lower" else "top",
         fontsize=8,
         linespacing=1.5,
         color=INK,

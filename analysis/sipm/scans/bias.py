@@ -19,13 +19,14 @@ from analysis.sipm.scans.extrapolation import (
 )
 from analysis.sipm.scans.lines import (
     LEAST_P_VALUE,
+    TOO_DIFFERENT,
     Judged,
     LineTests,
     fit_parabola,
     judge,
     line_tests,
 )
-from analysis.sipm.scans.one_temperature import at_one_temperature
+from analysis.sipm.scans.one_temperature import AtOneTemperature, at_one_temperature
 from analysis.sipm.scans.points import (
     Array,
     LeftOut,
@@ -77,7 +78,7 @@ class BiasScan:
     temperature_c: mean temperature of the points; None when unknown.
     used: places of the fitted points in the list given; left_out: the others that were not
         fitted for a reason of their own.
-    local_fits: lines through neighbouring points, over the whole range.
+    measured: the points that were tested, outliers left out; None when unknown.
     """
 
     vbd_gain: Estimate
@@ -92,7 +93,12 @@ class BiasScan:
     temperature_c: float | None = None
     used: tuple[int, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    local_fits: tuple[LocalFit, ...] = ()
+    measured: Measured | None = None
+
+    @property
+    def local_fits(self) -> tuple[LocalFit, ...]:
+        """Lines through neighbouring points, at least three each, over the whole range."""
+        return () if self.measured is None else _local_fits(self.measured, self.slope.unit)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -127,8 +133,8 @@ def gain_against_bias(
         of another temperature are left out by name or make the answer unknown.
     curvature_per_v: standard deviation expected among devices of the relative quadratic term k of
         G = g OV (1 + k OV), 1/V. An extrapolation depends on curvature far below what a test can
-        see: the error of vbd_gain contains the root mean square shift of a line by the k that
-        points and expectation together allow. 0 says that the device is known to be linear.
+        see: the error of vbd_gain contains the shift of a line by the k that points and
+        expectation together allow. 0 says that the device is known to be linear.
 
     Before vbd_gain is quoted, chi2, a quadratic term and the runs of residuals are tested. Where
     the line bends, it is fitted to the largest range from the lowest bias upward that passes the
@@ -142,18 +148,30 @@ def gain_against_bias(
     if not (isfinite(curvature_per_v) and curvature_per_v >= 0):
         raise ValueError(f"curvature_per_v must not be negative, not {curvature_per_v}")
     measured, left_out = usable(points, [point.bias_v for point in points], covariance)
+    try:
+        settled = at_one_temperature(points, measured, vbd_slope)
+        return _scan(points, settled, left_out + settled.left_out, curvature_per_v)
+    except np.linalg.LinAlgError:
+        reasons = (TOO_DIFFERENT, *_named(points, left_out))
+        return _refused(f"{gain_unit(points)}/V", reasons, left_out, None)
+
+
+def _scan(
+    points: Sequence[ScanPoint],
+    settled: AtOneTemperature,
+    left_out: tuple[LeftOut, ...],
+    curvature_per_v: float,
+) -> BiasScan:
     unit = f"{gain_unit(points)}/V"
-    settled = at_one_temperature(points, measured, vbd_slope)
-    left_out += settled.left_out
-    measured = settled.measured
+    n = settled.measured.distinct
     problem = mixed_units(points) or settled.problem
-    if not problem and measured.distinct < LEAST_POINTS:
-        problem = f"{measured.distinct} usable biases: a line needs {LEAST_POINTS} to be tested"
+    if not problem and n < LEAST_POINTS:
+        problem = f"{n} usable biases: a line needs {LEAST_POINTS} to be tested"
     if problem:
         reasons = (problem, *settled.notes, *_named(points, left_out))
         return _refused(unit, reasons, left_out, settled.temperature_c)
-    judged = judge(_with_bias_errors(points, measured))
-    left_out += judged.named(measured)
+    judged = judge(_with_bias_errors(points, settled.measured))
+    left_out += judged.named(settled.measured)
     notes = [*settled.notes, *_named(points, left_out)]
     chosen, shape = _fitted_range(judged)
     crossing = zero_crossing(chosen)
@@ -197,7 +215,7 @@ def gain_against_bias(
         temperature_c=settled.temperature_c,
         used=tuple(int(index) for index in sorted(chosen.index)),
         left_out=left_out,
-        local_fits=_local_fits(judged.measured, unit),
+        measured=judged.measured,
     )
 
 
@@ -272,7 +290,7 @@ def _bend_from_other_fits(measured: Measured, chosen: Measured, crossing: Crossi
     """Largest distance, V, of other zeros from that of the chosen range.
 
     The others: the range moved and extended by one point, and a parabola through as many points
-    from the lowest bias upward as it describes.
+    from the lowest bias upward as it describes, with its error added.
     """
     n = len(chosen.x)
     zeros = [zero_crossing(measured.part(part)) for part in (slice(n + 1), slice(1, n + 1))]
@@ -281,8 +299,8 @@ def _bend_from_other_fits(measured: Measured, chosen: Measured, crossing: Crossi
         part = measured.part(slice(stop))
         if fit_parabola(part).p_value >= LEAST_P_VALUE or stop == n + 1:
             curved = parabola_crossing(part)
-            if curved.value is not None:
-                away.append(abs(curved.value - crossing.vbd_v))
+            if curved.value is not None and curved.sigma is not None:
+                away.append(abs(curved.value - crossing.vbd_v) + curved.sigma)
             break
     return max(away, default=0.0)
 

@@ -22,7 +22,6 @@ from analysis.sipm.scans.slopes import Slope, slope_of
 
 CONSTANT_METHOD = "mean of the gains at different light"
 ZERO_METHOD = "gain against light, extrapolated to no light"
-LEAST_POINTS = 3
 LEAST_P_VALUE = 3e-3
 MOST_SLOPE = 3.0
 FALLS = "pixels or readout saturate, or the baseline sinks with the light"
@@ -72,10 +71,9 @@ def gain_against_light(
     measured, left_out = usable(points, [point.light for point in points], covariance)
     unit = gain_unit(points)
     problem = mixed_units(points)
-    if not problem and measured.distinct < LEAST_POINTS:
-        problem = f"{measured.distinct} usable levels of light: {LEAST_POINTS} are needed"
-    if problem:
-        reasons = (problem, *_named(points, left_out))
+    found = problem or slope_of(measured, 0.0, "light")
+    if isinstance(found, str):
+        reasons = (found, *_named(points, left_out))
         return LightScan(
             gain=unknown(unit, CONSTANT_METHOD, *reasons),
             slope=unknown(f"{unit} per light", ZERO_METHOD, *reasons),
@@ -84,7 +82,6 @@ def gain_against_light(
             verdict="unknown",
             left_out=left_out,
         )
-    found = slope_of(measured, 0.0, "light")
     kept = found.judged.measured
     left_out += found.judged.named(measured)
     mean = fit_linear(np.ones((len(kept.x), 1)), kept)

@@ -15,8 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2 as chi2_law
-from scipy.stats import f as f_law
+from scipy.special import chdtrc, fdtrc
 
 from analysis.sipm.scans.points import Array, LeftOut, Measured
 
@@ -30,6 +29,7 @@ LEAST_FOR_TWO_OUTLIERS = 8
 OUTLIER_CANDIDATES = 14
 BEND_P_VALUE = 0.01
 LEAST_INDEPENDENCE = 1e-9
+TOO_DIFFERENT = "the places or errors of the points differ too much for a fit"
 
 Mask = NDArray[np.bool_]
 Shape = Literal["straight", "outliers", "bent", "scattered"]
@@ -54,7 +54,7 @@ class LinearFit:
     @property
     def p_value(self) -> float:
         """Probability of a larger chi2; 1 without degrees of freedom."""
-        return float(chi2_law.sf(self.chi2, self.ndf)) if self.ndf > 0 else 1.0
+        return float(chdtrc(self.ndf, self.chi2)) if self.ndf > 0 else 1.0
 
     @property
     def scale(self) -> float:
@@ -142,48 +142,57 @@ def fit_linear(design: Array, measured: Measured, known: Array | None = None) ->
     columns depend on each other.
     """
     values = measured.y if known is None else measured.y - known
-    root = np.linalg.cholesky(measured.independent)
-    columns = np.linalg.solve(root, design)
-    size = np.linalg.norm(columns, axis=0)
-    if np.any(size == 0):
+    whitening = _whitening(measured.independent)
+    columns = whitening @ design
+    size = np.sqrt(np.sum(columns**2, axis=0))
+    if not np.all(size > 0):
         raise np.linalg.LinAlgError("a column is zero")
     q, r = np.linalg.qr(columns / size)
     if np.abs(np.diag(r)).min() <= LEAST_INDEPENDENCE:
         raise np.linalg.LinAlgError("the columns depend on each other")
-    influence = np.linalg.solve(r, np.linalg.solve(root.T, q).T) / size[:, None]
+    toward = np.linalg.solve(r, q.T) / size[:, None]
+    influence = toward @ whitening
     parameters = influence @ values
     residuals = values - design @ parameters
     spread = influence @ measured.shared.T
-    covariance = influence @ measured.independent @ influence.T + spread @ spread.T
-    chi2 = _chi2(design, values, measured, measured.y - residuals)
     return LinearFit(
         parameters,
-        0.5 * (covariance + covariance.T),
+        toward @ toward.T + spread @ spread.T,
         influence,
         residuals,
-        chi2,
+        _chi2(design, residuals, measured),
         len(values) - design.shape[1],
     )
 
 
-def _chi2(design: Array, values: Array, measured: Measured, model: Array) -> float:
+def _whitening(covariance: Array) -> Array:
+    """(n, n) matrix that turns errors with this covariance into independent ones of size 1."""
+    diagonal = np.diag(covariance)
+    if np.count_nonzero(covariance) == np.count_nonzero(diagonal) == len(covariance):
+        return np.diag(1 / np.sqrt(diagonal))
+    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)), dtype=np.float64)
+
+
+def _chi2(design: Array, residuals: Array, measured: Measured) -> float:
     """Smallest chi2 under all errors.
 
     A shared error in proportion to the values is taken in proportion to the model: otherwise it
     would count the scatter of the points as part of itself.
     """
+    shared = [row for row in measured.shared if np.any(row)]
+    if not shared:
+        return float(np.sum((_whitening(measured.independent) @ residuals) ** 2))
     covariance = measured.independent.copy()
-    for row in measured.shared:
-        if not np.any(row):
-            continue
+    for row in shared:
         smooth = row
         ratio = row / measured.y
         if np.std(ratio) * abs(np.mean(row)) < np.std(row) * abs(np.mean(ratio)):
-            smooth = ratio * model
+            smooth = ratio * (measured.y - residuals)
         covariance += np.outer(smooth, smooth)
-    root = np.linalg.cholesky(covariance)
-    columns, rest = np.linalg.solve(root, design), np.linalg.solve(root, values)
-    rest -= columns @ np.linalg.lstsq(columns, rest, rcond=None)[0]
+    whitened = _whitening(covariance) @ np.column_stack([design, residuals])
+    columns, rest = whitened[:, :-1], whitened[:, -1]
+    q = np.linalg.qr(columns / np.sqrt(np.sum(columns**2, axis=0)))[0]
+    rest = rest - q @ (q.T @ rest)
     return float(rest @ rest)
 
 
@@ -248,7 +257,7 @@ def judge(measured: Measured) -> Judged:
     if fits_parabola or parabola.ndf == 0 or tests.p_value >= LEAST_P_VALUE:
         return Judged("bent", measured, tests)
     gained = max(tests.chi2 - parabola.chi2, 0.0) * parabola.ndf / parabola.chi2
-    if f_law.sf(gained, 1, parabola.ndf) < BEND_P_VALUE:
+    if fdtrc(1, parabola.ndf, gained) < BEND_P_VALUE:
         return Judged("bent", measured, tests)
     scale = fit_line(measured).scale
     return Judged("scattered", measured.scaled(scale), tests, scale=scale)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.estimate import Estimate
 
 Array = NDArray[np.float64]
+LEAST_RELATIVE_ERROR = 1e-7
 Selection = slice | NDArray[np.bool_] | NDArray[np.int64]
 
 
@@ -78,8 +79,11 @@ class Measured:
 
     @property
     def distinct(self) -> int:
-        """Number of different x."""
-        return len(np.unique(self.x))
+        """Number of different x; below a millionth of the largest they are the same."""
+        if not len(self.x):
+            return 0
+        steps = np.diff(np.sort(self.x)) > 1e-6 * np.abs(self.x).max()
+        return 1 + int(np.sum(steps))
 
     def part(self, keep: Selection) -> "Measured":
         """The points that a slice, a mask or places keep."""
@@ -170,11 +174,12 @@ def gain_unit(points: Sequence[ScanPoint]) -> str:
 
 def _why_not(point: ScanPoint, x: float | None, *, has_error: bool) -> str:
     if point.gain.value is None:
-        return "; ".join(point.gain.reasons)
+        return f"has no value: {'; '.join(point.gain.reasons)}"
     if x is None or not isfinite(x):
-        return "its place in the scan is not known"
+        return "has no known place in the scan"
     if point.gain.value <= 0:
-        return f"a gain of {point.gain.value:.4g} is none"
-    if not has_error and not point.gain.sigma:
-        return "its gain has no error"
+        return f"has a value of {point.gain.value:.4g}, which cannot be"
+    sigma = point.gain.sigma or 0.0
+    if not has_error and sigma < LEAST_RELATIVE_ERROR * point.gain.value:
+        return f"has a gain with an error of {sigma:.2g}, which is none"
     return ""

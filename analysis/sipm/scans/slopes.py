@@ -5,8 +5,17 @@ from math import sqrt
 
 import numpy as np
 
-from analysis.sipm.scans.lines import Judged, center, fit_line, fit_parabola, judge
+from analysis.sipm.scans.lines import (
+    TOO_DIFFERENT,
+    Judged,
+    center,
+    fit_line,
+    fit_parabola,
+    judge,
+)
 from analysis.sipm.scans.points import Array, Measured
+
+LEAST_POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,21 @@ class Slope:
         return sqrt(float(self.covariance[1, 1]))
 
 
-def slope_of(measured: Measured, reference: float, axis: str) -> Slope:
-    """Slope through points with at least two different x.
+def slope_of(measured: Measured, reference: float, axis: str) -> Slope | str:
+    """Slope through points with at least three different x; or why there is none.
 
     Of points on a bent curve the slope is the mean over their range; its error contains the root
     mean square of the local slopes about the mean, from a parabola, which also gives the value.
     """
+    if measured.distinct < LEAST_POINTS:
+        return f"{measured.distinct} usable places in {axis}: {LEAST_POINTS} are needed to test it"
+    try:
+        return _slope(measured, reference, axis)
+    except np.linalg.LinAlgError:
+        return TOO_DIFFERENT
+
+
+def _slope(measured: Measured, reference: float, axis: str) -> Slope:
     judged = judge(measured)
     points = judged.measured
     line, origin = fit_line(points), center(points)

@@ -24,7 +24,6 @@ from analysis.sipm.scans.slopes import slope_of
 GAIN_METHOD = "straight line of gain against temperature at fixed bias"
 VBD_METHOD = "straight line of the breakdown voltage against temperature"
 REFERENCE_TEMPERATURE_C = 25.0
-LEAST_POINTS = 3
 SAME_BIAS_V = 0.02
 
 Verdict = Literal["pass", "flag", "unknown"]
@@ -108,11 +107,10 @@ def gain_against_temperature(
             for i in measured.index[~keep]
         )
         measured = measured.part(keep)
-    if not problem and measured.distinct < LEAST_POINTS:
-        problem = f"{measured.distinct} usable temperatures: a line needs {LEAST_POINTS}"
     unit = gain_unit(points)
-    if problem:
-        reasons = (problem, *_named(points, left_out))
+    found = problem or slope_of(measured, reference_temperature_c, "temperature")
+    if isinstance(found, str):
+        reasons = (found, *_named(points, left_out))
         return TemperatureScan(
             coefficient=unknown(f"{unit}/K", GAIN_METHOD, *reasons),
             relative=unknown("1/K", GAIN_METHOD, *reasons),
@@ -123,7 +121,6 @@ def gain_against_temperature(
             bias_v=mean_bias,
             left_out=left_out,
         )
-    found = slope_of(measured, reference_temperature_c, "temperature")
     left_out += found.judged.named(measured)
     tests = found.judged.tests
     reasons = (*found.notes, *_named(points, left_out))
@@ -170,9 +167,9 @@ def vbd_against_temperature(
     ]
     temperatures = [t if isfinite(t) else None for t, _ in vbds]
     measured, left_out = usable(points, temperatures, None)
-    if measured.distinct < LEAST_POINTS:
-        problem = f"{measured.distinct} usable temperatures: a line needs {LEAST_POINTS}"
-        reasons = (problem, *_named(points, left_out))
+    found = slope_of(measured, reference_temperature_c, "temperature")
+    if isinstance(found, str):
+        reasons = (found, *_named(points, left_out))
         return VbdTemperature(
             slope=unknown("V/K", VBD_METHOD, *reasons),
             vbd_at_reference=unknown("V", VBD_METHOD, *reasons),
@@ -181,7 +178,6 @@ def vbd_against_temperature(
             verdict="unknown",
             left_out=left_out,
         )
-    found = slope_of(measured, reference_temperature_c, "temperature")
     left_out += found.judged.named(measured)
     reasons = (*found.notes, *_named(points, left_out))
     goodness = {**found.judged.tests.as_goodness(), "error_scale": found.judged.scale}
