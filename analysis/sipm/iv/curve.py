@@ -185,10 +185,10 @@ def _plateau_start(voltage: Array, current: Array) -> int:
     below = np.flatnonzero(np.abs(current - top) > PLATEAU_BAND * top)
     start = int(below[-1]) + 1 if len(below) else 0
     length = n - start
-    if length < PLATEAU_POINTS or start < PLATEAU_POINTS:
+    if length < PLATEAU_POINTS or start < PLATEAU_POINTS or top <= 0:
         return n
     before = slice(max(0, start - max(length, PLATEAU_POINTS)), start + 1)
-    log_before = np.log(np.maximum(current[before], 1e-3 * top))
+    log_before = np.log(np.maximum(current[before] / top, 1e-3))
     rise = float(np.polyfit(voltage[before], log_before, 1)[0])
     flat = float(np.polyfit(voltage[start:], current[start:] / top, 1)[0])
     wobble = float(np.std(current[start:] / top))

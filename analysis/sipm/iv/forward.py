@@ -21,7 +21,7 @@ THERMAL_V, THERMAL_SIGMA_V = 0.040, 0.015
 LEAST_OHMIC_V = 0.15
 LEAST_DIODE_V = 0.25
 LARGEST_ERROR = 0.3
-ROUNDS, CANDIDATES = 15, 8
+ROUNDS, CANDIDATES = 12, 7
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ def _fit(curve: IVCurve, noise: Array, start: int) -> ForwardFit:
     scale = float(i[-1])
     ohmic_v = max(float(v[-1]) - 0.7, 0.3 * float(v[-1]))
     theta = np.array([float(v[-1]) - ohmic_v, THERMAL_V, ohmic_v])
+    prior = np.array([0.0, THERMAL_SIGMA_V**-2, 0.0])
     covariance, chi2, smooth = np.eye(3), 0.0, i
     for _ in range(ROUNDS):
         smooth = _smooth(v, smooth, theta, scale)
@@ -172,14 +173,14 @@ def _fit(curve: IVCurve, noise: Array, start: int) -> ForwardFit:
         design = np.stack(columns, axis=1) * (weight / slope)[:, None]
         away = -np.log(i / smooth) * weight
         chi2 = float(away @ away)
-        full = np.vstack([design, [0.0, 1.0 / THERMAL_SIGMA_V, 0.0]])
-        target = np.append(away, (THERMAL_V - theta[1]) / THERMAL_SIGMA_V)
-        change = np.linalg.lstsq(full, target, rcond=None)[0]
-        covariance = np.linalg.pinv(full.T @ full)
+        normal = (design[:, :, None] * design[:, None, :]).sum(axis=0) + np.diag(prior)
+        gradient = (design * away[:, None]).sum(axis=0) + prior * (THERMAL_V - theta[1])
+        covariance = np.linalg.pinv(normal)
+        change = covariance @ gradient
         theta = theta + np.clip(change, -0.5, 0.5)
         theta[1] = np.clip(theta[1], 0.01, 0.2)
         theta[2] = max(theta[2], 0.0)
-        if np.max(np.abs(change)) < 1e-6:
+        if np.max(np.abs(change)) < 1e-5:
             break
     return ForwardFit(
         float(theta[0] - theta[1] * np.log(scale)),
@@ -199,7 +200,7 @@ def _fit(curve: IVCurve, noise: Array, start: int) -> ForwardFit:
 def _smooth(v: Array, guess: Array, theta: Array, scale: float) -> Array:
     """Current of the fit at the voltages, by Newton steps in ln I."""
     log_i = np.log(guess / scale)
-    for _ in range(8):
+    for _ in range(5):
         i = np.exp(log_i)
         off = theta[0] + theta[1] * log_i + theta[2] * i - v
         log_i = np.clip(log_i - np.clip(off / (theta[1] + theta[2] * i), -2.0, 2.0), -60.0, 5.0)

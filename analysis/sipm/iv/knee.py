@@ -24,7 +24,8 @@ WINDOWS = {1: (2, 3, 4, 6, 8, 11, 15, 20, 27), 2: (3, 4, 5, 7, 9, 12, 16, 21, 28
 SEARCH_V = 0.7
 AROUND_V = 2.5
 GRID_V = 0.01
-SHIFT_SHARE, STEP_SHARE, WIDTH_SHARE = 0.25, 0.03, 0.05
+SHIFT_SHARE, STEP_SHARE = 0.2, 0.03
+WIDTH_SHARE = {1: 0.04, 2: 0.08}
 LEAST_SIGMA_V = 0.003
 
 
@@ -32,9 +33,10 @@ LEAST_SIGMA_V = 0.003
 class Knee:
     """Position of a maximum with its error, V; the correction that was applied, V; the window.
 
-    The error holds the spread on drawn curves, a quarter of the correction, and what another shape
-    of the onset would do: 3 % of the step, 5 % of the onset's width and 3 mV, chosen on curves
-    whose onset is none of the model's.
+    The error holds the spread on drawn curves, a fifth of the correction, and what another shape
+    of the onset would do: 3 % of the step, 4 % (8 % for the second derivative) of the onset's
+    width and 3 mV, chosen on curves whose onset is none of the model's; up to three times that
+    where the model visibly does not fit.
     """
 
     value_v: float
@@ -85,9 +87,10 @@ def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
         inside = np.abs(at - best) < max(SEARCH_V, 2.5 * float(np.median(np.diff(voltage))))
         if np.count_nonzero(inside) < 3:
             continue
-        operator = _matrix(lever[inside], np.flatnonzero(inside), len(voltage))
-        found = _vertices(at[inside], log_replicas @ operator.T)
-        measured = _vertices(at[inside], (log_current @ operator.T)[None, :])[0]
+        begin = int(np.argmax(inside))
+        found = _vertices(at[inside], _derivative(log_replicas, lever[inside], begin))
+        derivative = _derivative(log_current[None, :], lever[inside], begin)
+        measured = _vertices(at[inside], derivative)[0]
         off = found - truth
         low, shift, high = np.quantile(off, [0.16, 0.5, 0.84])
         sigma = float(np.hypot(0.5 * (high - low), SHIFT_SHARE * shift))
@@ -97,7 +100,7 @@ def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
         return None
     step = float(np.median(np.diff(voltage)))
     width = float(np.exp(model.parameters[LOG_W]))
-    shape = hypot(STEP_SHARE * step, WIDTH_SHARE * width, LEAST_SIGMA_V)
+    shape = model.misfit * hypot(STEP_SHARE * step, WIDTH_SHARE[order] * width, LEAST_SIGMA_V)
     return replace(chosen, sigma_v=hypot(chosen.sigma_v, shape))
 
 
@@ -120,11 +123,14 @@ def _levers(voltage: Array, points: int, order: Order) -> tuple[Array, Array]:
     return center, 2.0 * bent / (bent**2).sum(axis=1, keepdims=True)
 
 
-def _matrix(lever: Array, begin: NDArray[np.int64], n: int) -> Array:
-    matrix = np.zeros((len(lever), n))
-    rows = np.arange(len(lever))[:, None]
-    matrix[rows, begin[:, None] + np.arange(lever.shape[1])] = lever
-    return matrix
+def _derivative(values: Array, lever: Array, begin: int) -> Array:
+    """Derivatives of every row in the windows that start at `begin`, (rows, windows)."""
+    windows, points = lever.shape
+    total = np.zeros((len(values), windows))
+    for column in range(points):
+        first = begin + column
+        total += lever[:, column] * values[:, first : first + windows]
+    return total
 
 
 def _vertices(at: Array, values: Array) -> Array:

@@ -158,6 +158,7 @@ def _onset(knee: Sighting) -> Estimate:
     swell = max(model.chi2 / model.ndf, 1.0)
     step = float(np.median(np.diff(model.voltage_v)))
     shape = hypot(STEP_SHARE * step, WIDTH_SHARE * goodness["width_v"], LEAST_SIGMA_V)
+    shape *= model.misfit
     sigma = hypot(float(np.sqrt(model.covariance[V0, V0] * swell)), shape)
     return _bounded(float(model.parameters[V0]), sigma, MODEL, goodness, knee)
 

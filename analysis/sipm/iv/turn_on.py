@@ -27,6 +27,8 @@ PRIOR_SIGMA = np.array([np.inf, 0.5, np.inf, np.inf, 0.9, 0.4, 0.15])
 LEAST_RELATIVE = 1e-4
 ROUNDS, ROUND_STEPS, LAST_STEPS = 3, 12, 60
 OUTLIER = 6.0
+SPARE_POINTS = 12.0
+LARGEST_MISFIT, USUAL_MISFIT = 3.0, 1.5
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class TurnOn:
     parameters: (7,) a, b, ln A, V0, ln w, p, k; covariance (7, 7). reference_v: Vr.
     voltage_v, current_a: (n,) the points of the fit; noise_a: (n,) their standard deviations.
     constant_a, relative: the two parts of the noise. chi2, ndf: of the fit; with noise that was
-    estimated from the scatter chi2/ndf says nothing. kept: (n,) False for outliers.
+    estimated from the scatter chi2/ndf says nothing. kept: (n,) False for outliers. misfit: 1 to 3,
+    by how much the residuals exceed the scatter between neighbours: the curve has another shape.
     """
 
     parameters: Array
@@ -50,6 +53,7 @@ class TurnOn:
     chi2: float
     ndf: int
     kept: NDArray[np.bool_]
+    misfit: float
 
     def current(self, voltage_v: Array, parameters: Array | None = None) -> Array:
         """Current of the model, A; parameters (..., 7) give (..., n)."""
@@ -88,7 +92,9 @@ def fit_turn_on(curve: IVCurve, knee_v: float) -> TurnOn | None:
     v, i = voltage[low:high], current[low:high]
     if len(v) < 8:
         return None
-    constant, relative = noise_of(curve)
+    constant, raw = noise_of(curve)
+    raw = max(raw, LEAST_RELATIVE)
+    relative = raw
     given = None if curve.sigma_a is None else np.maximum(curve.sigma_a[low:high], 1e-18)
     kept = np.ones(len(v), dtype=bool)
     smooth = np.maximum(i, max(constant, 1e-18))
@@ -102,7 +108,7 @@ def fit_turn_on(curve: IVCurve, knee_v: float) -> TurnOn | None:
         leak, avalanche = _parts(theta[None, :], v, knee_v)
         smooth = leak + avalanche
         if given is None:
-            constant, relative = _scatter(i, smooth)
+            constant, relative = _scatter(i, smooth, raw)
         pull = (i - smooth) / (
             _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
         )
@@ -111,9 +117,11 @@ def fit_turn_on(curve: IVCurve, knee_v: float) -> TurnOn | None:
             kept = np.ones(len(v), dtype=bool)
     noise = _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
     theta, covariance, chi2 = _minimise(theta, v, i, noise, kept, knee_v, LAST_STEPS)
+    excess = relative / raw if given is None else float(np.sqrt(chi2 / max(len(v) - 7, 1)))
+    misfit = float(np.clip(excess / USUAL_MISFIT, 1.0, LARGEST_MISFIT))
     ndf = max(int(np.count_nonzero(kept)) - 7, 1)
     return TurnOn(
-        theta, covariance, knee_v, v, i, noise, constant, relative, float(chi2), ndf, kept
+        theta, covariance, knee_v, v, i, noise, constant, relative, float(chi2), ndf, kept, misfit
     )
 
 
@@ -125,14 +133,19 @@ def _at_least(given: Array, smooth: Array) -> Array:
     return np.hypot(given, LEAST_RELATIVE * smooth)
 
 
-def _scatter(current: Array, smooth: Array) -> tuple[float, float]:
-    """Constant and relative noise from the residuals of a fit."""
+def _scatter(current: Array, smooth: Array, raw: float) -> tuple[float, float]:
+    """Constant and relative noise from the residuals of a fit.
+
+    raw: the relative scatter between neighbours; it counts where the fit has few points to spare.
+    """
     away = np.abs(current - smooth)
     swell = 1.4826 * np.sqrt(len(current) / max(len(current) - 6.0, 2.0))
     order = np.argsort(smooth)
     third = max(len(order) // 3, 3)
     low, high = order[:third], order[third:]
     relative = swell * float(np.median(away[high] / smooth[high]))
+    scarce = np.clip(1.0 - (len(current) - 6.0) / SPARE_POINTS, 0.0, 1.0)
+    relative = max(relative, 0.5 * float(scarce) * raw)
     at_low = swell * float(np.median(away[low]))
     constant = np.sqrt(max(at_low**2 - (relative * float(np.median(smooth[low]))) ** 2, 0.0))
     return max(float(constant), 1e-18), min(max(relative, LEAST_RELATIVE), 0.7)
