@@ -1,17 +1,21 @@
 import numpy as np
 import pytest
 
+from analysis.sipm.occupancy import pixel_state
 from analysis.sipm.simulate import (
     Readout,
     SiPMTruth,
     crosstalk,
     current_a,
     gain,
+    gate_share,
     photon_detection,
     random_readout,
     random_truth,
     simulate_charges,
 )
+from analysis.sipm.simulate.avalanches import rates
+from analysis.sipm.simulate.coupling import dark_charge_per_ns
 from tests.analysis.sipm.simulate.devices import AT, fano_pull, mean_pull, plain
 
 PLAIN = SiPMTruth(
@@ -170,3 +174,32 @@ def test_random_devices_are_many_and_repeatable() -> None:
         )
         assert found.mean() > readout.pedestal_adc
         assert np.all(np.isfinite(found))
+
+
+def test_pixels_are_as_busy_at_the_start_of_the_gate_as_at_any_time() -> None:
+    truth = plain(dcr_hz=1e10, n_pixels=300, recovery_ns=60.0)
+    found = simulate_charges(
+        np.random.default_rng(2),
+        truth,
+        **AT,
+        mean_photons=0.0,
+        n_events=150,
+        readout=Readout(gate_ns=30.0, light_at_ns=0.0, pedestal_adc=0.0, noise_adc=0.0),
+    )
+    state = pixel_state(10.0 / 300 * 60.0, 3.0 / truth.pde_scale_v)
+    expected = 10.0 * 30.0 * state.charge / (1 - np.exp(-30.0 / 8.0))
+    assert abs(mean_pull(found / gain(truth, **AT), expected)) < 4
+    assert found.std() < 0.1 * found.mean()
+
+
+@pytest.mark.parametrize("n_pixels", [500, 7284])
+def test_the_mean_dark_charge_of_busy_pixels_with_secondaries_is_known_to_a_percent(
+    n_pixels: int,
+) -> None:
+    truth = plain(dcr_hz=1e10, n_pixels=n_pixels, crosstalk_per_v=0.05, afterpulse=0.03)
+    found = simulate_charges(
+        np.random.default_rng(3), truth, **AT, mean_photons=0.0, n_events=150, pedestal_adc=0.0
+    )
+    mean = rates(truth, **AT, mean_photons=0.0)
+    expected = 60.0 * dark_charge_per_ns(truth, mean, 3.0) / gate_share(truth, Readout())
+    assert found.mean() / gain(truth, **AT) == pytest.approx(expected, rel=0.01)
