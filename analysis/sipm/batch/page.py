@@ -234,7 +234,7 @@ def _gain_along_channels(axes: "Axes", spectra: pd.DataFrame) -> None:
 
 
 def _one_device_each(spectra: pd.DataFrame) -> bool:
-    return int(spectra.groupby("channel")["device"].nunique().max()) == 1
+    return bool((spectra.groupby("channel")["device"].nunique() == 1).all())
 
 
 def _trend(

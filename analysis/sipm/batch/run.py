@@ -4,15 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 
-import analysis
 from analysis.sipm.batch.journal import BatchError, Journal, Record
 from analysis.sipm.batch.labels import Channel, compiled
 from analysis.sipm.batch.parts import Expected
+from analysis.sipm.batch.software import software
 from analysis.sipm.batch.sources import Item, Naming, find_items
 from analysis.sipm.batch.summary import Summary, summarise
 from analysis.sipm.batch.work import Conditions, Task, analyse_all, no_answer
@@ -130,21 +128,6 @@ def _task(item: Item, settings: Settings) -> Task:
     gate = (settings.conditions.gate_ns, settings.conditions.pulse_tau_ns)
     what = f"{item.identity}|{settings.naming.bin_width!r}|{gate}|{prior!r}|{software()}"
     return Task(item, prior, hashlib.sha256(what.encode()).hexdigest())
-
-
-@cache
-def software() -> str:
-    """Version of the analysis: changes whenever a result may change."""
-    try:
-        number = version("tessera-qc")
-    except PackageNotFoundError:
-        number = "unknown"
-    digest = hashlib.sha256()
-    root = Path(analysis.__path__[0])
-    for file in sorted((root / "sipm").rglob("*")):
-        if file.suffix in {".py", ".onnx", ".json"}:
-            digest.update(file.read_bytes())
-    return f"{number}+{digest.hexdigest()[:12]}"
 
 
 def _records(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from types import FrameType
 from typing import Any, Literal
 
@@ -78,11 +79,11 @@ def analyse(task: Task, conditions: Conditions) -> Record:
         return no_answer(task, "failed", f"the analysis failed: {type(error).__name__}: {error}")
     return {
         **_about(task),
-        "n_entries": on.n_entries,
+        "n_entries": float(on.n_entries),
         "gain": _estimate(answer.gain, notes),
         "verdict": answer.verdict,
         "candidates": {name: _estimate(e) for name, e in answer.candidates.items()},
-        "agreement": dict(answer.agreement),
+        "agreement": {n: float(p) for n, p in answer.agreement.items() if isfinite(p)},
         "quantities": {name: _estimate(e) for name, e in answer.quantities.items()},
         "seconds": time.perf_counter() - begin,
         "failure": "",
