@@ -30,9 +30,7 @@ OTHER_NAMES = re.compile(
 )
 SIGMA_NAMES = re.compile(r"(sigma|std|err|unc|rms)")
 PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3, "k": 1e3}
-CLOCK = re.compile(
-    r"(\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4})[T ]+\d\d?:\d\d(:\d\d(\.\d+)?)?Z?"
-)
+CLOCK = re.compile(r"(\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4})[T ]+\d\d?:\d\d(:\d\d(\.\d+)?)?Z?")
 TIME = re.compile(r"\b\d\d?:\d\d(:\d\d(\.\d+)?)?\b")
 DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b|\b\d\d?[./]\d\d?[./]\d{4}\b")
 UNIT_BEHIND = re.compile(r"(?<=[\d.])\s?(VDC|ADC|NVDC|NADC|V|A)(?=$|[\s,;])")

@@ -23,10 +23,11 @@ REPLICAS = 60
 WINDOWS = {1: (2, 3, 4, 6, 8, 11, 15, 20, 27), 2: (3, 4, 5, 7, 9, 12, 16, 21, 28)}
 SEARCH_V = 0.7
 AROUND_V = 2.5
-GRID_V = 0.01
+GRID_V = 0.015
 SHIFT_SHARE, STEP_SHARE = 0.2, 0.03
 WIDTH_SHARE = {1: 0.04, 2: 0.08}
 LEAST_SIGMA_V = 0.003
+HOPELESS = 2.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
         sigma = float(np.hypot(0.5 * (high - low), SHIFT_SHARE * shift))
         if chosen is None or sigma < chosen.sigma_v:
             chosen = Knee(float(measured - shift), sigma, float(shift), points)
+        elif sigma > HOPELESS * chosen.sigma_v:
+            break
     if chosen is None:
         return None
     step = float(np.median(np.diff(voltage)))

@@ -25,9 +25,10 @@ A_, B_, LOG_A, V0, LOG_W, P, K = range(7)
 PRIOR_MEAN = np.array([0.0, 0.05, 0.0, 0.0, np.log(0.08), 2.0, 0.05])
 PRIOR_SIGMA = np.array([np.inf, 0.5, np.inf, np.inf, 0.9, 0.4, 0.15])
 LEAST_RELATIVE = 1e-4
-ROUNDS, ROUND_STEPS, LAST_STEPS = 3, 12, 60
+ROUNDS, ROUND_STEPS, LAST_STEPS = 3, 8, 60
 OUTLIER = 6.0
 SPARE_POINTS = 12.0
+CONVERGED = 3e-3
 LARGEST_MISFIT, USUAL_MISFIT = 3.0, 1.5
 
 
@@ -260,7 +261,7 @@ def _minimise(
                 gain = cost - new_cost
                 theta, residual, jacobian, cost = trial, new_residual, new_jacobian, new_cost
                 damping = max(damping * 0.2, 1e-9)
-                if gain < 1e-3 * (1.0 + 1e-3 * cost):
+                if gain < CONVERGED * (1.0 + 1e-3 * cost):
                     break
                 continue
         damping *= 5.0
