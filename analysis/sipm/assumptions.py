@@ -20,8 +20,8 @@ MOST_BELOW = 0.8
 MOST_DIVISOR = 10.0
 MOST_STEP = 0.03
 STEP_SIGNIFICANCE = 5.0
-SHAPE_SIGNIFICANCE = 4.0
-SHAPE_TOLERANCE = 0.3
+SHAPE_SIGNIFICANCE = 3.5
+SHAPE_TOLERANCE = 0.2
 MOST_CURVATURE_SHARE = 0.1
 MOST_ERROR = 0.3
 # One standard deviation where nobody measured it: 3 % of light jitter, and 3000 pixels.
@@ -49,6 +49,12 @@ class Broken(IntFlag):
     SHAPE = 1024
     TOO_BRIGHT = 2048
     TOO_UNCERTAIN = 4096
+
+
+# The runs do not belong together, whatever else is known.
+CONTRADICTIONS = (
+    Broken.SWAPPED | Broken.DARKER | Broken.BEGINS_LOWER | Broken.BEGINS_HIGHER | Broken.SHAPE
+)
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,8 @@ def mean_dispersion(
     Var(s^2) = (m4 - s^4) / N with the fourth central moment m4, and their covariance m3 / N; for
     Gaussian spectra that is sigma_G / G = sqrt(2 [(mu F + s^2)^2 + s^4] / N) / (mu F). Its parts
     are in `goodness`: sigma_statistics, sigma_divisor, sigma_curvature (light jitter and finite
-    pixels), sigma_occupancy (pixels that dark counts keep busy), sigma_baseline, sigma_binning. At
+    pixels), sigma_occupancy (pixels that dark counts keep busy), sigma_baseline, sigma_binning;
+    `broken` holds the `Broken` bits. At
     very high dark rates pixels do not recover between avalanches: the result is the effective gain
     and says so.
     """
@@ -304,7 +305,8 @@ def _goodness(evaluation: Evaluation) -> dict[str, float]:
         "expected_shape": evaluation.expected_shape,
         **{f"sigma_{name}": part for name, part in evaluation.budget.items()},
     }
-    return {name: float(part[0]) for name, part in figures.items() if np.isfinite(part[0])}
+    known = {name: float(part[0]) for name, part in figures.items() if np.isfinite(part[0])}
+    return known | {"broken": float(evaluation.broken[0])}
 
 
 def _too_quiet(off: Summary, noise: Estimate | None) -> tuple[str, ...]:

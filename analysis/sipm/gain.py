@@ -5,7 +5,7 @@ gain independently, the others have to agree with it. What contradicts itself is
 flagged, or refused when nothing tells who is right.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot
 from typing import Literal
@@ -14,19 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.dark_dispersion import dark_only
-from analysis.sipm.dispersion import (
-    divisor_of,
-    enf_divisor,
-    enf_divisor_of_pair,
-    mean_dispersion,
+from analysis.sipm.assumptions import CONTRADICTIONS, Broken
+from analysis.sipm.gain_methods import (
+    METHOD,
+    METHODS,
+    PEAK_METHODS,
+    UNIT,
+    DevicePrior,
+    Evidence,
+    Method,
+    gather,
+    quantities_of,
 )
-from analysis.sipm.light_scan import IntensityScan, intensity_scan
-from analysis.sipm.peaks import PeakFit, fit_peaks
 from analysis.sipm.spectrum import Spectrum
 
-METHOD = "full fit, peak spacing, mean and dispersion"
-UNIT = "ADC/pe"
+__all__ = ["METHODS", "DevicePrior", "Evidence", "GainAnswer", "Method", "extract_gain"]
+
 FLAG_PULL = 4.0
 FLAG_SHARE = 0.01
 REFUSE_PULL = 5.0
@@ -34,76 +37,8 @@ REFUSE_SHARE = 0.05
 CERTAIN_ERROR = 5e-3
 CERTAIN_P_VALUE = 1e-3
 PEAKS_PREFERRED = 0.5
-PEAK_METHODS = ("full_fit", "peak_spacing")
-FIT_QUANTITIES = (
-    "pedestal",
-    "noise",
-    "gain_spread",
-    "light_yield",
-    "crosstalk",
-    "afterpulse",
-    "dark_counts",
-    "dcr",
-)
 
 Verdict = Literal["pass", "flag", "unknown"]
-
-
-@dataclass(frozen=True)
-class DevicePrior:
-    """Earlier results of the same device at the same bias and temperature; any may be None.
-
-    enf_divisor: divisor F of mean and dispersion. crosstalk (1) and gain_spread (ADC): give F
-        together with `gain` where F itself is missing.
-    gain: ADC/pe, only compared with the answer, never a measurement.
-    light_jitter: relative rms B of the light from pulse to pulse. light_curvature: c of an
-        intensity scan; replaces it.
-    noise, pedestal: ADC, of the electronics alone. n_pixels: pixels of the SiPM.
-    """
-
-    enf_divisor: Estimate | None = None
-    gain: Estimate | None = None
-    light_jitter: Estimate | None = None
-    crosstalk: Estimate | None = None
-    gain_spread: Estimate | None = None
-    noise: Estimate | None = None
-    pedestal: Estimate | None = None
-    light_curvature: Estimate | None = None
-    n_pixels: int | None = None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a method may use.
-
-    fit: peaks of the light-on run. divisor: F from the prior, unknown where the prior has none;
-    own_divisor: F from this run's own peaks, which makes a method a check and not a measurement.
-    """
-
-    on: Spectrum
-    off: Spectrum | None
-    prior: DevicePrior
-    fit: PeakFit
-    off_fit: PeakFit | None
-    scan: IntensityScan | None
-    divisor: Estimate
-    own_divisor: Estimate
-    gate_ns: float | None
-    pulse_tau_ns: float | None
-
-
-@dataclass(frozen=True)
-class Method:
-    """One way to the gain.
-
-    estimate: the gain from the evidence; None where the method does not apply at all, an unknown
-        Estimate where it refuses. measures: whether the result stands on its own and may be
-        chosen; otherwise it is only compared.
-    """
-
-    name: str
-    estimate: Callable[[Evidence], Estimate | None]
-    measures: Callable[[Evidence], bool] = lambda evidence: True
 
 
 @dataclass(frozen=True)
@@ -152,7 +87,7 @@ def extract_gain(
 
     Never raises for bad data. Raises ValueError on a gate or pulse time that is not positive.
     """
-    evidence = _gather(on, off, light_scan, prior or DevicePrior(), gate_ns, pulse_tau_ns)
+    evidence = gather(on, off, light_scan, prior or DevicePrior(), gate_ns, pulse_tau_ns)
     candidates: dict[str, Estimate] = {}
     measuring: list[str] = []
     for method in METHODS if methods is None else methods:
@@ -162,7 +97,7 @@ def extract_gain(
         candidates[method.name] = found
         if found.known and method.measures(evidence):
             measuring.append(method.name)
-    quantities = _quantities(evidence)
+    quantities = quantities_of(evidence)
     model = evidence.fit.model if evidence.fit.gain.known else None
     if not measuring:
         gain = unknown(UNIT, METHOD, *_why_none(candidates))
@@ -180,7 +115,7 @@ def extract_gain(
         gain = unknown(UNIT, chosen.method, *texts, *chosen.reasons, goodness=chosen.goodness)
         return GainAnswer(gain, "unknown", candidates, agreement, quantities, model)
     flags = [text for _, text in doubts]
-    flags += _against_prior(chosen, evidence)
+    flags += _against_prior(chosen, evidence) + _runs_apart(candidates)
     if name in PEAK_METHODS:
         p_value = chosen.goodness.get("p_value", 1.0)
         if p_value < CERTAIN_P_VALUE:
@@ -197,106 +132,6 @@ def extract_gain(
     )
     verdict: Verdict = "flag" if flags else "pass"
     return GainAnswer(gain, verdict, candidates, agreement, quantities, model)
-
-
-def _gather(
-    on: Spectrum,
-    off: Spectrum | None,
-    light_scan: Sequence[tuple[Spectrum, Spectrum]],
-    prior: DevicePrior,
-    gate_ns: float | None,
-    pulse_tau_ns: float | None,
-) -> Evidence:
-    fit = fit_peaks(on)
-    divisor = unknown("1", METHOD, "no divisor F of this device at this bias is known")
-    if prior.enf_divisor is not None and prior.enf_divisor.known:
-        divisor = prior.enf_divisor
-    elif prior.crosstalk and prior.gain_spread and prior.gain:
-        divisor = divisor_of(prior.crosstalk, prior.gain_spread, prior.gain)
-    return Evidence(
-        on=on,
-        off=off,
-        prior=prior,
-        fit=fit,
-        off_fit=fit_peaks(off) if off is not None and fit.gain.known else None,
-        scan=intensity_scan(light_scan) if light_scan else None,
-        divisor=divisor,
-        own_divisor=enf_divisor(fit),
-        gate_ns=gate_ns,
-        pulse_tau_ns=pulse_tau_ns,
-    )
-
-
-def _full_fit(evidence: Evidence) -> Estimate | None:
-    return None if evidence.fit.kind == "amplitude" else evidence.fit.gain
-
-
-def _peak_spacing(evidence: Evidence) -> Estimate | None:
-    return evidence.fit.gain if evidence.fit.kind == "amplitude" else None
-
-
-def _peaks_of_off(evidence: Evidence) -> Estimate | None:
-    fit = evidence.off_fit
-    return fit.gain if fit is not None and fit.kind == "charge" and fit.gain.known else None
-
-
-def _mean_dispersion(evidence: Evidence) -> Estimate | None:
-    if evidence.off is None:
-        return None
-    if evidence.fit.kind == "amplitude":
-        why = "amplitude spectrum: mean and dispersion needs charges of all gates"
-        return unknown(UNIT, "mean and dispersion", why)
-    prior = evidence.prior
-    return mean_dispersion(
-        evidence.on,
-        evidence.off,
-        evidence.divisor if evidence.divisor.known else _own_or_why(evidence),
-        prior.light_jitter,
-        curvature=_measured_curvature(evidence),
-        noise=prior.noise,
-        n_pixels=prior.n_pixels,
-    )
-
-
-def _own_or_why(evidence: Evidence) -> Estimate:
-    return evidence.own_divisor if evidence.own_divisor.known else evidence.divisor
-
-
-def _measured_curvature(evidence: Evidence) -> Estimate | None:
-    if evidence.prior.light_curvature is not None:
-        return evidence.prior.light_curvature
-    return evidence.scan.curvature if evidence.scan is not None else None
-
-
-def _intensity_scan(evidence: Evidence) -> Estimate | None:
-    if evidence.scan is None:
-        return None
-    divisor = evidence.divisor if evidence.divisor.known else _own_or_why(evidence)
-    return evidence.scan.gain(divisor)
-
-
-def _dark_only(evidence: Evidence) -> Estimate | None:
-    dark, prior = evidence.off, evidence.prior
-    if dark is None or evidence.gate_ns is None or evidence.pulse_tau_ns is None:
-        return None
-    pedestal = prior.pedestal or unknown("ADC", METHOD, "not given")
-    return dark_only(
-        dark, pedestal, evidence.divisor, evidence.gate_ns, evidence.pulse_tau_ns, prior.noise
-    )
-
-
-def _with_known_divisor(evidence: Evidence) -> bool:
-    return evidence.divisor.known
-
-
-METHODS: tuple[Method, ...] = (
-    Method("full_fit", _full_fit),
-    Method("peak_spacing", _peak_spacing),
-    Method("peaks_of_light_off", _peaks_of_off, lambda evidence: False),
-    Method("intensity_scan", _intensity_scan, _with_known_divisor),
-    Method("mean_dispersion", _mean_dispersion, _with_known_divisor),
-    Method("dark_only", _dark_only, _with_known_divisor),
-)
 
 
 def _chosen(candidates: Mapping[str, Estimate], measuring: Sequence[str]) -> str:
@@ -360,34 +195,13 @@ def _against_prior(chosen: Estimate, evidence: Evidence) -> list[str]:
     return flags
 
 
-def _quantities(evidence: Evidence) -> dict[str, Estimate]:
-    fit, scan = evidence.fit, evidence.scan
-    found = {}
-    for name in FIT_QUANTITIES:
-        estimate = getattr(fit, name, None)
-        if isinstance(estimate, Estimate):
-            found[name] = estimate
-    divisors = []
-    if fit.kind == "charge" and fit.gain.known:
-        if scan is not None:
-            divisors.append(scan.divisor(fit.gain))
-        if evidence.off is not None:
-            divisors.append(
-                enf_divisor_of_pair(
-                    evidence.on,
-                    evidence.off,
-                    fit.gain,
-                    evidence.prior.light_jitter,
-                    evidence.prior.n_pixels,
-                )
-            )
-    divisors += [evidence.own_divisor, evidence.divisor]
-    found["enf_divisor"] = next((d for d in divisors if d.known), evidence.own_divisor)
-    if scan is not None:
-        found["light_jitter"] = scan.light_jitter
-        found["light_curvature"] = scan.curvature
-        found["gain_times_divisor"] = scan.gain_times_f
-    return found
+def _runs_apart(candidates: Mapping[str, Estimate]) -> list[str]:
+    """What says that the two runs do not belong together, although the peaks tell a gain."""
+    refused = candidates.get("mean_dispersion")
+    if refused is None or refused.known:
+        return []
+    bits = Broken(int(refused.goodness.get("broken", 0.0)))
+    return list(refused.reasons) if bits & CONTRADICTIONS else []
 
 
 def _why_none(candidates: Mapping[str, Estimate]) -> tuple[str, ...]:

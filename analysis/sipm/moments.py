@@ -28,6 +28,7 @@ SPIKE_HEIGHT = 5.0
 SMOOTH_BINS = 1.5
 SHARES = np.array([0.002, 0.01, 0.05, 0.16, 0.5])
 N_COLUMNS = 8
+CHANNELS_AT_A_TIME = 4096
 
 Array = NDArray[np.float64]
 
@@ -123,7 +124,7 @@ def moments(counts: ArrayLike, edges: ArrayLike, *, threads: int = 2) -> Summary
     def work(part: slice) -> None:
         from analysis.sipm.moment_kernels import summaries
 
-        summaries(table[part], grid, width, out[part], flaws[part])
+        summaries(_floats(table[part]), grid, width, out[part], flaws[part])
 
     _in_threads(work, len(table), threads)
     return _summary(out, flaws, width)
@@ -143,7 +144,13 @@ def pairs(on: ArrayLike, off: ArrayLike, edges: ArrayLike, *, threads: int = 2) 
         from analysis.sipm import moment_kernels
 
         moment_kernels.pairs(
-            table_on[part], table_off[part], grid, width, SHARES, out[part], flaws[part]
+            _floats(table_on[part]),
+            _floats(table_off[part]),
+            grid,
+            width,
+            SHARES,
+            out[part],
+            flaws[part],
         )
 
     _in_threads(work, len(table_on), threads)
@@ -276,21 +283,26 @@ def _table(counts: ArrayLike, edges: ArrayLike) -> tuple[NDArray[Any], Array]:
         raise ValueError("edges must be finite and increasing")
     if table.dtype.kind not in "uif":
         raise ValueError(f"counts must be numbers, not {table.dtype}")
-    if table.dtype == np.float16:
-        table = table.astype(np.float32)
     return table, grid
 
 
 def _in_threads(work: Callable[[slice], None], n_channels: int, threads: int) -> None:
     """Share the channels out; the compiled loops run without the interpreter's lock."""
-    bounds = np.linspace(0, n_channels, max(1, threads) + 1).astype(int)
+    n_parts = max(threads, -(-n_channels // CHANNELS_AT_A_TIME))
+    bounds = np.linspace(0, n_channels, n_parts + 1).astype(int)
     parts = [slice(a, b) for a, b in pairwise(bounds) if b > a]
-    if len(parts) < 2:
+    if threads < 2 or len(parts) < 2:
         for part in parts:
             work(part)
         return
-    with ThreadPoolExecutor(len(parts)) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, parts))
+
+
+def _floats(table: NDArray[Any]) -> NDArray[Any]:
+    """A part of the table in one of the two types that the loops are compiled for."""
+    native = table.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+    return table if native else table.astype(np.float64)
 
 
 def _summary(columns: Array, flaws: NDArray[np.uint32], width: float) -> Summary:

@@ -32,7 +32,7 @@ def pair_sentences(
             f"baselines differ by {shift:.3g} ADC and the variance falls: light on and off swapped?"
         ),
         Broken.DARKER: f"baselines differ: light lowers the mean by {-shift:.3g} ADC",
-        Broken.NO_LIGHT: f"no light: the mean rises by {shift:.3g} +- {shift_sigma:.2g} ADC",
+        Broken.NO_LIGHT: f"no light: the mean moves by {shift:.3g} +- {shift_sigma:.2g} ADC",
         Broken.NO_GROWTH: (
             "the variance does not rise with the mean: moving baseline, or light not seen"
         ),
