@@ -138,9 +138,10 @@ def _distribution(axes: "Axes", frame: pd.DataFrame, name: str, title: str, unit
         return
     middle = float(np.median(known))
     spread = MAD_TO_SIGMA * float(np.median(np.abs(known - middle)))
-    reach = SHOWN_SIGMAS * spread if spread > 0 else max(abs(middle) * 0.05, 1e-3)
+    least = max(1e-6 * abs(middle), 1e-9)
+    reach = SHOWN_SIGMAS * spread if spread > least else max(abs(middle) * 0.05, 1e-3)
     low, high = max(known.min(), middle - reach), min(known.max(), middle + reach)
-    if low == high:
+    if high - low < least:
         low, high = middle - 0.5 * reach, middle + 0.5 * reach
     bins = int(np.clip(2 * np.sqrt(len(known)), 8, 50))
     counts, edges = np.histogram(known, bins=bins, range=(low, high))
@@ -269,6 +270,7 @@ def _trend(
         axes.fill_between(x, bands[low], bands[high], color=DATA, alpha=alpha, linewidth=0)
     axes.plot(x, bands[0.5], "o-", color=DATA, markersize=3.5, linewidth=1.2, label="median")
     spread = bands[0.975].max() - bands[0.025].min()
+    spread = spread if spread > 0 else max(abs(bands[0.5].iloc[0]), 1e-3)
     axes.set_ylim(bands[0.025].min() - 0.15 * spread, bands[0.975].max() + 0.15 * spread)
     vbd = None if channels is None else channels["vbd_gain"].median()
     if vbd is not None and np.isfinite(vbd):
