@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +66,13 @@ def scan(
         float | None, typer.Option(help="dVbd/dT, V/K, to correct drifts within a bias scan.")
     ] = None,
     vbd_slope_sigma: Annotated[float | None, typer.Option(help="Error of dVbd/dT, V/K.")] = None,
+    curvature: Annotated[
+        float | None,
+        typer.Option(
+            help="Spread among devices of the relative quadratic term of gain against overvoltage, "
+            "1/V, which the error of vbd_gain covers; 0: known to be linear. Default: 0.003."
+        ),
+    ] = None,
     reference: Annotated[float, typer.Option(help="Reference temperature, C.")] = 25.0,
     as_json: JsonOption = False,
     plot: PlotOption = None,
@@ -82,6 +89,8 @@ def scan(
     from station.scan_files import ScanError, read_scans
     from station.scan_names import compiled
 
+    if curvature is not None and not 0 <= curvature < inf:
+        fail(f"--curvature must not be negative, not {curvature}", Exit.WRONG_INPUT)
     if (vbd_slope is None) != (vbd_slope_sigma is None):
         fail(
             "--vbd-slope and --vbd-slope-sigma belong together: give both or none", Exit.WRONG_INPUT
@@ -98,7 +107,7 @@ def scan(
         fail(f"--plot draws one scan, here are {len(scans)}", Exit.WRONG_INPUT)
     answers: list[Answer] = []
     for one in scans:
-        analysed = _analyse(one, against, slope, reference)
+        analysed = _analyse(one, against, slope, reference, curvature)
         answers += [analysed.answer, *_of_points(one, analysed, reference)]
         if plot is not None:
             save_figure(analysed.figure(), plot)
@@ -116,28 +125,34 @@ class _Analysed:
 
 
 def _analyse(
-    scan: "Scan", against: AgainstOption | None, vbd_slope: "Estimate | None", reference_c: float
+    scan: "Scan",
+    against: AgainstOption | None,
+    vbd_slope: "Estimate | None",
+    reference_c: float,
+    curvature: float | None,
 ) -> _Analysed:
+    from analysis.sipm.scans import CURVATURE_PER_V
     from station.scan_files import recognised
 
     points = [one.point for one in scan.points]
+    spread = CURVATURE_PER_V if curvature is None else curvature
     kind = against.value if against is not None else recognised(points)
     if kind == "bias":
-        return _against_bias(scan, points, vbd_slope)
+        return _against_bias(scan, points, vbd_slope, spread)
     if kind == "temperature":
         return _against_temperature(scan, points, reference_c)
     if kind == "light":
         return _against_light(scan, points)
-    return _against_both(scan, points, reference_c)
+    return _against_both(scan, points, reference_c, spread)
 
 
 def _against_bias(
-    scan: "Scan", points: "list[ScanPoint]", vbd_slope: "Estimate | None"
+    scan: "Scan", points: "list[ScanPoint]", vbd_slope: "Estimate | None", curvature: float
 ) -> _Analysed:
     from analysis.sipm.figures_scans import bias_figure
     from analysis.sipm.scans import VbdTemperature, gain_against_bias
 
-    found = gain_against_bias(points, vbd_slope=vbd_slope)
+    found = gain_against_bias(points, vbd_slope=vbd_slope, curvature_per_v=curvature)
     quantities = {
         "gain_per_v": found.slope,
         "curvature": found.curvature,
@@ -185,11 +200,13 @@ def _against_light(scan: "Scan", points: "list[ScanPoint]") -> _Analysed:
     )
 
 
-def _against_both(scan: "Scan", points: "list[ScanPoint]", reference_c: float) -> _Analysed:
+def _against_both(
+    scan: "Scan", points: "list[ScanPoint]", reference_c: float, curvature: float
+) -> _Analysed:
     from analysis.sipm.figures_scans import joint_figure
     from analysis.sipm.scans import joint_fit
 
-    found = joint_fit(points, reference_temperature_c=reference_c)
+    found = joint_fit(points, reference_temperature_c=reference_c, curvature_per_v=curvature)
     quantities = {name: e for name, e in found.parameters.items() if name != "vbd_gain"}
     return _Analysed(
         _answer(scan, found.vbd_gain, quantities, found.verdict),

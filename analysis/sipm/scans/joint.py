@@ -230,12 +230,7 @@ def _result(
     by = fit.influence
     spread = by @ data.measured.shared.T
     part = scale**2 * (by @ data.measured.independent @ by.T) + spread @ spread.T
-    omitted = [term for term in expected if term not in best.free and expected[term] > 0]
-    if 3 not in best.free:
-        omitted = [term for term in omitted if term != VBD_CURVATURE]
-    for term in omitted:
-        moved = by @ jacobian(best.values, data.bias_v, data.warmer_k)[:, term]
-        part = part + np.outer(moved, moved) * _mean_square(best, term, expected[term])
+    part = part + _omitted_terms(best, expected)
     covariance = np.zeros((6, 6))
     covariance[np.ix_(columns, columns)] = part
     units = (f"{unit}/V", "1/K", "V", "V/K", "1/V", "V/K^2")
@@ -265,14 +260,31 @@ def _result(
     )
 
 
-def _mean_square(best: _Fitted, name: int, expected: float) -> float:
-    """Mean square of a term that is not fitted, as far as points and expectation allow it."""
-    richer = _fit(best.points, (*best.free, name), best.values)
-    if richer is None:
-        return expected**2
-    sigma = sqrt(float(richer.fit.covariance[-1, -1]))
-    share = 1 / (1 + (sigma / expected) ** 2)
-    return (share * float(richer.values[name])) ** 2 + expected**2 * (1 - share)
+def _omitted_terms(best: _Fitted, expected: Mapping[int, float]) -> Array:
+    """Covariance of the parameters by quadratic terms that are not fitted.
+
+    Points and expectation together allow the terms m +- S; as in bend_sigma a parameter that m
+    moves by b and S by s gets the error |b| + s.
+    """
+    size = len(best.free)
+    omitted = [term for term in expected if term not in best.free and expected[term] > 0]
+    if 3 not in best.free:
+        omitted = [term for term in omitted if term != VBD_CURVATURE]
+    if not omitted:
+        return np.zeros((size, size))
+    data = best.points
+    moved = best.fit.influence @ jacobian(best.values, data.bias_v, data.warmer_k)[:, omitted]
+    allowed = np.diag([expected[term] ** 2 for term in omitted])
+    mean = np.zeros(len(omitted))
+    richer = _fit(data, (*best.free, *omitted), best.values)
+    if richer is not None:
+        seen = np.linalg.inv(richer.fit.covariance[size:, size:])
+        allowed = np.linalg.inv(seen + np.linalg.inv(allowed))
+        mean = allowed @ seen @ richer.values[omitted]
+    spread, by_mean = moved @ allowed @ moved.T, moved @ mean
+    both = np.sqrt(by_mean**2 + 2 * np.abs(by_mean) * np.sqrt(np.diag(spread)))
+    signed = np.sign(by_mean) * both
+    return np.asarray(spread + np.outer(signed, signed), dtype=np.float64)
 
 
 def _with_bias_errors(points: Sequence[ScanPoint], data: _Points) -> _Points:

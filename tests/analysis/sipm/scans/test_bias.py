@@ -23,10 +23,10 @@ def pull(scan: BiasScan, sigma: float | None = None) -> float:
 def test_vbd_of_a_linear_device_has_pulls_of_width_one(places: list, errors: dict) -> None:
     rng = np.random.default_rng(11)
     scans = [
-        gain_against_bias(scanned(rng, places, **errors), curvature_per_v=0.0) for _ in range(400)
+        gain_against_bias(scanned(rng, places, **errors), curvature_per_v=0.0) for _ in range(300)
     ]
     pulls = np.array([pull(scan) for scan in scans])
-    assert np.std(pulls) == pytest.approx(1.0, abs=0.11)
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.12)
     assert abs(np.mean(pulls)) < 0.2
     assert np.mean(np.abs(pulls) < 1) == pytest.approx(0.683, abs=0.07)
     assert np.mean([scan.verdict == "pass" for scan in scans]) > 0.97
@@ -36,7 +36,7 @@ def test_vbd_of_a_linear_device_has_pulls_of_width_one(places: list, errors: dic
 def test_errors_cover_devices_of_unknown_curvature_bent_or_not(places: list) -> None:
     rng = np.random.default_rng(12)
     pulls, statistical = [], []
-    for _ in range(400):
+    for _ in range(250):
         device = replace(TRUE, curvature=0.003 * rng.standard_normal())
         scan = gain_against_bias(scanned(rng, places, device))
         pulls.append(pull(scan))
@@ -110,7 +110,7 @@ def test_two_wrong_points_among_ten_are_named() -> None:
 def test_scatter_beyond_the_errors_scales_them() -> None:
     rng = np.random.default_rng(8)
     pulls, shapes = [], 0
-    for _ in range(200):
+    for _ in range(60):
         points = [
             replace(p, gain=replace(p.gain, sigma=(p.gain.sigma or 0) / 6))
             for p in scanned(rng, biases(52.5, 57.0, 0.5), relative=0.006)
@@ -119,9 +119,9 @@ def test_scatter_beyond_the_errors_scales_them() -> None:
         pulls.append(pull(scan))
         shapes += scan.vbd_gain.goodness["error_scale"] > 2
         assert scan.verdict == "flag"
-    assert shapes > 150
+    assert shapes > 45
     assert np.mean(np.abs(pulls) < 1) > 0.6
-    assert np.mean(np.abs(pulls) < 3) > 0.97
+    assert np.mean(np.abs(pulls) < 3) > 0.95
 
 
 def test_a_full_covariance_gives_the_same_as_its_parts() -> None:
