@@ -21,6 +21,7 @@ STARTS_NS = (8.0, 25.0, 80.0, 250.0)
 EXPECTED_NS = 30.0
 EXPECTED_FACTOR = 2.5
 LONGEST_NS = 5000.0
+CUT_SHORT = 0.6
 
 Array = NDArray[np.float64]
 
@@ -107,8 +108,8 @@ def fit_delays(
 ) -> DelayFit:
     """Fit delays from pulses, before which it was quiet, to the next pulse.
 
-    delay_ns: (n,) in ns. empty_ns: for how long was looked where no pulse followed; leaving these
-        out makes the dark count rate too high.
+    delay_ns: (n,) in ns. empty_ns: for how long was looked where no pulse followed. Without them
+        nothing is told where the delays end before the dark counts do.
     dead_time_ns: shorter delays are not used; found from the delays when absent.
 
     Delays of an uninterrupted series, one after the other, hold more: hand their running sum to
@@ -122,7 +123,32 @@ def fit_delays(
     if dead_time_ns < 0:
         raise ValueError(f"dead_time_ns must not be negative, not {dead_time_ns}")
     train = train_of_delays(delay, dead_time_ns=dead_time_ns, empty_ns=empty_ns)
-    return _fit(train, dead_time_ns, ("afterpulses are counted per pulse",))
+    found = _fit(train, dead_time_ns, ("afterpulses are counted per pulse",))
+    if found.dcr.value is not None and not np.size(empty_ns):
+        longest, n = float(delay.max()), train.n_events
+        if 1e-9 * found.dcr.value * longest < CUT_SHORT * log(n):
+            cut = f"no delay beyond {longest:.4g} ns: where nothing followed is missing"
+            return _nothing(cut, train=train, dead=dead_time_ns)
+    return found
+
+
+def fit_time_tags(time_ns: ArrayLike, *, dead_time_ns: float | None = None) -> DelayFit:
+    """Fit the time tags of one uninterrupted run, (n,) in ns and in any order.
+
+    The run is taken to begin with the first pulse and to end with the last.
+    """
+    time = np.sort(np.asarray(time_ns, dtype=np.float64).ravel())
+    if not np.all(np.isfinite(time)):
+        return _nothing("times are not finite")
+    if len(time) < LEAST_EVENTS or time[0] == time[-1]:
+        return _nothing(f"{len(time)} pulses are too few to tell afterpulses from dark counts")
+    return fit_pulse_times(
+        np.zeros(len(time), dtype=np.int64),
+        time - time[0],
+        n_records=1,
+        length_ns=float(time[-1] - time[0]),
+        dead_time_ns=dead_time_ns,
+    )
 
 
 def visible_from(delay_ns: ArrayLike) -> float:

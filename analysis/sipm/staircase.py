@@ -14,10 +14,16 @@ METHOD = "staircase: rate against threshold"
 LEAST_POINTS = 12
 LEAST_PER_STEP = 4
 MOST_STEPS = 6
-MOST_GUESSES = 8
-MOST_CALLS = 60
+MOST_FALLS = 9
+MOST_CALLS = 150
+WALL_FACTOR = 1.6
+FLAT_SPAN = 0.2
+STEEP = 2.0
+FAR_OFFSET = 0.35
+LEFT_OUT_COST = 4.0
 MOST_WIDTH = 0.28
-MOST_CHI2 = 4.0
+MOST_CHI2 = 6.0
+RATE_DOUBT = 0.004
 MOST_LOSS = 0.3
 MOST_LOG_ERROR = 0.3
 LEAST_DROP = 0.2
@@ -69,10 +75,10 @@ def staircase(
     unit: of the threshold.
 
     Fitted is rate(x) = sum over k of (r_k - r_(k+1)) Phi((offset + k gain - x) / width_k) with the
-    plateau rates r_k free and a noise wall A exp(-(x - offset)^2 / 2 w^2) (Rice's rate of
-    crossings). Losses are those of a counter whose dead time is prolonged or not, the mean of both
-    models; a second dark count within the dead time looks like crosstalk:
-    1 - p = (1 - r_2/r_1) exp(rate times dead time).
+    plateau rates r_k free, and a noise wall A exp(-(x - offset)^2 / 2 w^2) (Rice's rate of
+    crossings) of which only the foot is used. Losses are those of a counter whose dead time is
+    prolonged or not, the mean of both; a second dark count within the dead time looks like
+    crosstalk: 1 - p = (1 - r_2/r_1) exp(rate times dead time).
 
     Unknown with fewer than two plateaus, steps that noise has washed out, or a curve that is no
     staircase. Raises ValueError when the arrays differ in length or dead_time_ns is negative.
@@ -104,12 +110,13 @@ class _Steps:
     plateau: Array
     covariance: Array
     model: Array
+    left_out: int
     chi2: float
     ndf: int
 
     @property
     def score(self) -> float:
-        return self.chi2 + 2 * len(self.plateau)
+        return self.chi2 + 2 * len(self.plateau) + LEFT_OUT_COST * self.left_out
 
 
 def _points(
@@ -145,7 +152,7 @@ def _points(
         sigma = 2 * np.maximum(smooth, scatter) * scatter
     else:
         sigma = np.asarray(given[good][order])
-    return x, rate, np.hypot(sigma, 0.002 * rate)
+    return x, rate, np.hypot(sigma, RATE_DOUBT * rate)
 
 
 def _guesses(x: Array, rate: Array, sigma: Array) -> list[tuple[float, float]]:
@@ -160,14 +167,35 @@ def _guesses(x: Array, rate: Array, sigma: Array) -> list[tuple[float, float]]:
         (fall[1:-1] > fall[:-2]) & (fall[1:-1] >= fall[2:]) & (fall[1:-1] > LEAST_DROP)
     )
     at = fine[peaks + 1]
-    at = at[np.argsort(fall[peaks + 1])[::-1]][:6]
+    at = at[np.argsort(fall[peaks + 1])[::-1]][:MOST_FALLS]
     guesses = []
     for a in at:
         for b in at:
             gain = b - a
             if gain > 3 * np.median(np.diff(x)) and gain < 0.8 * np.ptp(x):
                 guesses.append((float(gain), float(a)))
-    return guesses[:MOST_GUESSES]
+    return guesses
+
+
+def _flattest(x: Array, rate: Array, low: float, high: float) -> float | None:
+    """Rate where the curve is flattest between two thresholds, Hz."""
+    inside = np.flatnonzero((x > low) & (x < high) & (rate > 0))
+    if len(inside) < 2:
+        return None
+    slope = np.abs(np.gradient(np.log(rate[inside]), x[inside]))
+    near = inside[np.argsort(slope)[: max(len(inside) // 3, 2)]]
+    return float(np.median(rate[near]))
+
+
+def _flat_among(x: Array, rate: Array, left_out: Array, gain: float) -> bool:
+    """Whether the points taken for the noise wall hold a plateau."""
+    ahead = FLAT_SPAN * gain
+    begins = left_out[left_out + ahead < left_out.max(initial=-np.inf) + 0.1 * gain]
+    if not len(begins):
+        return False
+    log_rate = np.log(np.maximum(rate, 1e-300))
+    drop = np.interp(begins, x, log_rate) - np.interp(begins + ahead, x, log_rate)
+    return bool(drop.min() < STEEP * FLAT_SPAN)
 
 
 def _fit(x: Array, rate: Array, sigma: Array, gain: float, first: float) -> _Steps | None:
@@ -176,38 +204,42 @@ def _fit(x: Array, rate: Array, sigma: Array, gain: float, first: float) -> _Ste
         return None
     # plateau k lies above the threshold offset + (k - 1/2) gain; the last one may be cut
     k = np.arange(1, steps + 2)
-    middle = first + (k - 0.5) * gain - gain
-    heights = np.maximum(np.interp(middle, x, rate), 1e-3 * rate.max() * 0.3 ** (k - 1))
-    wall = max(rate[0] - heights[0], 1e-3 * heights[0])
-    low = x[0]
-    begin = [
-        gain,
-        first - gain,
-        0.12,
-        *np.log(heights),
-        log(wall) if low < first else log(1e-3 * heights[0]),
-        max(0.35 * (first - low), 0.1 * gain) / gain,
-    ]
+    level = _flattest(x, rate, first - 0.8 * gain, first - 0.2 * gain)
+    if level is None:
+        return None
+    kept = rate < WALL_FACTOR * level
+    if _flat_among(x, rate, x[~kept], gain):
+        return None
+    whole = x
+    x, rate, sigma = x[kept], rate[kept], sigma[kept]
+    if len(x) < LEAST_POINTS - 2:
+        return None
+    middle = first + (k - 1.5) * gain
+    heights = np.maximum(np.interp(middle, x, rate), 1e-3 * level * 0.3 ** (k - 1))
+    heights[0] = level
+    begin = [gain, first - gain, 0.12, *np.log(heights), 0.002, log(0.3 * level), 0.15]
 
-    def curve(p: Array) -> Array:
+    def curve(p: Array, x: Array) -> Array:
         g, offset, width = p[0], p[1], p[2]
         plateaus = np.exp(p[3 : 3 + len(k)])
         drop = plateaus - np.append(plateaus[1:], 0.0)
-        z = (offset + k[:, None] * g - x) / (g * width * np.sqrt(1 + 0.1 * k[:, None]))
-        noise = np.exp(np.minimum(p[-2] - 0.5 * ((x - offset) / (g * p[-1])) ** 2, 300))
-        noise = np.where(x > offset - 3 * g * p[-1], noise, np.exp(p[-2]))
-        return np.asarray(drop @ ndtr(z) + noise, dtype=np.float64)
+        z = (offset + k[:, None] * g - x) / (g * np.sqrt(width**2 + p[-3] * k[:, None]))
+        edge = ((kept_from - offset) / (g * p[-1])) ** 2
+        noise = p[-2] - 0.5 * (((x - offset) / (g * p[-1])) ** 2 - edge)
+        return np.asarray(drop @ ndtr(z) + np.exp(np.clip(noise, -300, 300)), dtype=np.float64)
+
+    kept_from = float(x[0])
 
     def apart(p: Array) -> Array:
-        return (curve(p) - rate) / sigma
+        return (curve(p, x) - rate) / sigma
 
     low_limit = [0.6 * gain, first - 2 * gain, 0.01]
     high_limit = [1.6 * gain, first, 0.5]
-    for height in begin[3:-2]:
+    for height in begin[3:-3]:
         low_limit.append(height - 6)
         high_limit.append(height + 3)
-    low_limit += [begin[-2] - 15, 0.01]
-    high_limit += [begin[-2] + 25, 0.45]
+    low_limit += [0.0, begin[-2] - 15, 0.03]
+    high_limit += [0.05, begin[-2] + 3, 0.45]
     start = np.clip(begin, np.array(low_limit) + 1e-6, np.array(high_limit) - 1e-6)
     fit = least_squares(
         apart, start, bounds=(low_limit, high_limit), x_scale="jac", max_nfev=MOST_CALLS
@@ -223,7 +255,8 @@ def _fit(x: Array, rate: Array, sigma: Array, gain: float, first: float) -> _Ste
         width=float(p[2]),
         plateau=np.exp(p[3 : 3 + len(k)]),
         covariance=covariance,
-        model=curve(p),
+        model=curve(p, whole),
+        left_out=len(whole) - len(x),
         chi2=float((fit.fun**2).sum()),
         ndf=max(len(x) - len(p), 1),
     )
@@ -243,6 +276,10 @@ def _problem(best: _Steps) -> str | None:
         (
             not few and best.plateau[1] > 0.9 * best.plateau[0],
             "the first two plateaus are as high: no step between them",
+        ),
+        (
+            best.left_out == 0 and abs(best.offset) > FAR_OFFSET * best.gain,
+            "no noise wall below: the first plateau may not be that of one photoelectron",
         ),
         (c[0, 0] > (0.1 * best.gain) ** 2, "the distance of the steps can't be told"),
     )
