@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 NUMBER = r"\d+(?:[.,p]\d+)?"
+TWO_DIGITS = r"\d\d+(?:[.,p]\d+)?"
 GROUPS = ("bias", "overvoltage", "temperature", "light")
 AMPERE = {"pa": 1e-12, "na": 1e-9, "ua": 1e-6, "µa": 1e-6, "μa": 1e-6, "mua": 1e-6, "ma": 1e-3}
 FLAGS = re.IGNORECASE
@@ -21,9 +22,8 @@ OVERVOLTAGE = re.compile(
     FLAGS,
 )
 BIAS = re.compile(
-    rf"(?<![a-z])(?:v?_?bias|hv|vb|vop)[_=-]?({NUMBER})(?![\d.,])|"
-    rf"(?<![\d.,])({NUMBER})_?v(?![a-z])|"
-    rf"(?<![a-z])v[_=-]?(\d\d+(?:[.,p]\d+)?)(?![\d.,])",
+    rf"(?<![a-z])(?:v?_?bias|hv|vb|vop|v)[_=-]?({TWO_DIGITS})(?![\d.,])|"
+    rf"(?<![\d.,])({TWO_DIGITS})_?v(?![a-z])",
     FLAGS,
 )
 TEMPERATURE = re.compile(
@@ -87,6 +87,7 @@ def conditions_of(source: str) -> Conditions:
     source: path, with the object's name after a colon for ROOT files. What the file's name does
     not tell is looked for in the names of its folders, the nearest first. Two different
     voltages in one name, and a minus that may be a dash, count as not told and leave a note.
+    Nothing below 10 V is taken for a bias.
     """
     told = Conditions()
     parts = [part for part in re.split(r"[/\\:]", source) if part]

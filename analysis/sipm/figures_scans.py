@@ -155,7 +155,7 @@ def joint_figure(points: Sequence[ScanPoint], fit: JointFit, title: str = "") ->
         if fit.known:
             _curve(upper, np.linspace(min(x), max(x), 60), curve, "-", color=color)
             _residuals(lower, some, used, x, curve, color=color)
-    if len(known) <= 8:
+    if 0 < len(known) <= 8:
         upper.legend(loc="lower right", frameon=False, fontsize=7)
     if not fit.known:
         _say(upper, "joint fit unknown\n" + "\n".join(fit.reasons[:2]))
