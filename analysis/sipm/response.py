@@ -10,7 +10,7 @@ Phi(omega) = <exp(i omega q)> is a product, and its logarithm a sum (y = omega G
 * phi is one avalanche with all its prompt crosstalk, phi = phi1 exp(lambda (phi - 1)):
   the branching process behind the generalised Poisson law (S. Vinogradov, arXiv:1109.2014).
 * phi1 = exp(i y - omega^2 sigma_G^2 / 2 + alpha (A_b - 1)) is one pixel with its afterpulses
-  (`afterpulse`), which make secondaries in proportion to their charge.
+  (`response_kernel`), which make secondaries in proportion to their charge.
 * A dark count a time t before the gate leaves the share x = exp(-t/tau_p) of its charge, one t
   before its end 1 - exp(-t/tau_p): densities 1/x and 1/(1 - x) per pulse time tau_p. They count
   e = DCR tau_p times E(y) = int_0^1 [(exp(ixy) - 1)/x + (exp(ixy) - exp(iy))/(1 - x)] dx, with the
@@ -22,14 +22,14 @@ are enough, and derivatives cost one more transform.
 """
 
 from dataclasses import dataclass
-from math import ceil, exp, pi, sqrt
+from math import ceil, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.special import gammaln, sici
+from scipy.special import gammaln
 
-from analysis.sipm.afterpulse import afterpulse_charge
+from analysis.sipm.response_kernel import log_response
 
 NAMES = (
     "pedestal",
@@ -43,9 +43,7 @@ NAMES = (
     "dark_edge",
 )
 STRAY = 1e-4
-SIZES = np.array([1.0, 2.0, 3.0])
 LEAST_PHI = 1e-10
-EULER = 0.5772156649015329
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -57,100 +55,6 @@ def peak_weights(k: Array, mu: float | Array, crosstalk: float | Array) -> Array
     return np.asarray(
         np.exp(np.log(mu) + (k - 1) * np.log(rate) - rate - gammaln(k + 1)), dtype=np.float64
     )
-
-
-def cascade(single: Complex, crosstalk: float | Complex) -> Complex:
-    """Characteristic function phi of one avalanche with its crosstalk from that of one pixel.
-
-    Solves phi = single exp(crosstalk (phi - 1)) by Newton's method; |single| <= 1.
-    """
-    phi = single * np.exp(crosstalk * (single - 1))
-    for _ in range(30):
-        mapped = single * np.exp(crosstalk * (phi - 1))
-        step = (phi - mapped) / (1 - crosstalk * mapped)
-        phi = phi - step
-        if np.abs(step).max() < 1e-13:
-            break
-    return np.asarray(phi)
-
-
-def edge_integral(y: Array) -> Complex:
-    """S(y) = int_0^1 (exp(i x y) - 1) / x dx for y > 0."""
-    si, ci = sici(y)
-    return np.asarray(ci - EULER - np.log(y) + 1j * si)
-
-
-@dataclass(frozen=True)
-class Response:
-    """ln Phi (k,) at positive frequencies and its derivatives by the parameters (9, k)."""
-
-    log_phi: Complex
-    slopes: Complex
-
-
-def response(omega: Array, values: Array) -> Response:
-    """The characteristic function at omega (k,) > 0, 1/ADC, for values as in NAMES."""
-    pedestal, gain, noise, pe_variance, mu, crosstalk, afterpulse, log_recovery, edge = values
-    y = omega * gain
-    wave = np.exp(1j * y)
-    after = afterpulse_charge(y, wave, log_recovery)
-    half_square = 0.5 * omega**2
-    # An afterpulse of charge x G makes x times the secondaries of a full avalanche.
-    more = 1 + afterpulse * after.mean
-    single = np.exp(1j * y - half_square * pe_variance + afterpulse * more * (after.charge - 1))
-    branching = crosstalk * more
-    phi = cascade(single, branching)
-    by_log_single = phi / (1 - branching * phi)
-
-    partial = _partial(y, wave, half_square * pe_variance, crosstalk)
-    log_phi = 1j * omega * pedestal - half_square * noise**2 + mu * (phi - 1) + edge * partial.value
-    light = mu * by_log_single
-    first, further = after.charge - 1, afterpulse * (after.charge - 1) + crosstalk * (phi - 1)
-    slopes = np.empty((len(NAMES), len(omega)), dtype=np.complex128)
-    slopes[0] = 1j * omega
-    by_y = 1j + afterpulse * (more * after.by_y + after.mean_by_y * further)
-    slopes[1] = omega * (light * by_y + edge * partial.by_y)
-    slopes[2] = -2 * half_square * noise
-    slopes[3] = half_square * (edge * partial.by_blur - light)
-    slopes[4] = phi - 1
-    slopes[5] = light * more * (phi - 1) + edge * partial.by_crosstalk
-    slopes[6] = light * (more * first + after.mean * further)
-    slopes[7] = light * afterpulse * (more * after.by_log_b + after.mean_by_log_b * further)
-    slopes[8] = partial.value
-    return Response(log_phi, slopes)
-
-
-def _borel(crosstalk: float) -> tuple[Array, Array]:
-    """Probabilities of cascades of 1, 2 and >= 3 pixels, and their derivatives by crosstalk."""
-    one, two = exp(-crosstalk), crosstalk * exp(-2 * crosstalk)
-    one_slope, two_slope = -one, (1 - 2 * crosstalk) * exp(-2 * crosstalk)
-    return (
-        np.array([one, two, 1 - one - two]),
-        np.array([one_slope, two_slope, -one_slope - two_slope]),
-    )
-
-
-@dataclass(frozen=True)
-class _Partial:
-    """Sum of b_k E(k y), and its derivatives."""
-
-    value: Complex
-    by_y: Complex
-    by_crosstalk: Complex
-    by_blur: Complex
-
-
-def _partial(y: Array, wave: Complex, blur: Array, crosstalk: float) -> _Partial:
-    """Dark counts seen in part; blur = omega^2 sigma_G^2 / 2 widens those seen nearly whole."""
-    size = SIZES[:, None]
-    waves = np.stack([wave, wave**2, wave**3])
-    borel, by_crosstalk = _borel(crosstalk)
-    s = edge_integral(size * y)
-    widened = waves * np.exp(-size * blur)
-    late = widened * s.conj()
-    whole = s + late
-    by_y = (waves - widened) / y + (widened / waves - 1) / y + 1j * size * late
-    return _Partial(borel @ whole, borel @ by_y, by_crosstalk @ whole, -(borel * SIZES) @ late)
 
 
 @dataclass(frozen=True)
@@ -207,17 +111,16 @@ class _Transformed:
     def __init__(self, binning: Binning, values: Array) -> None:
         self.binning = binning
         period = binning.n_points * binning.width
-        # Beyond this frequency electronics noise leaves less than 1e-11 of Phi.
+        # Beyond this frequency electronics noise leaves less than 1e-10 of Phi.
         highest = sqrt(-2 * np.log(LEAST_PHI)) / values[2]
         n_frequencies = ceil(highest * period / (2 * pi))
         self.oversampling = max(1, ceil(2 * n_frequencies / binning.n_points))
         n_frequencies = min(n_frequencies, self.oversampling * binning.n_points // 2)
         omega = 2 * pi / period * np.arange(1, n_frequencies + 1)
-        here = response(omega, values)
+        log_phi, self.slopes = log_response(omega, values)
         half = 0.5 * omega * binning.width
         first = binning.begin + 0.5 * binning.width
-        self.amplitude = np.exp(here.log_phi.conj() + 1j * omega * first) * (np.sin(half) / half)
-        self.slopes = here.slopes
+        self.amplitude = np.exp(log_phi.conj() + 1j * omega * first) * (np.sin(half) / half)
         raw = self._bins(np.append(1.0, self.amplitude))
         probability = (1 - STRAY) * raw + STRAY / binning.n_bins
         floor = 0.01 * STRAY / binning.n_bins

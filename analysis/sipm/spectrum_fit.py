@@ -21,13 +21,14 @@ from analysis.sipm.response import (
     probabilities_and_slopes,
 )
 
-# Centre and standard deviation of wide priors. They only keep apart what a spectrum of few events
-# can't: crosstalk, afterpulses and their recovery, dark counts at the edge of the gate.
+# Centre and standard deviation of wide priors, the range that devices with visible peaks have. They
+# only keep apart what a spectrum of few or badly resolved events can't: crosstalk, afterpulses and
+# their recovery, dark counts at the edge of the gate.
 PRIORS = {
-    "crosstalk": (0.0, 0.7),
-    "afterpulse": (0.0, 0.3),
+    "crosstalk": (0.1, 0.3),
+    "afterpulse": (0.02, 0.07),
     "log_recovery": (0.0, 1.0),
-    "dark_edge": (0.0, 0.5),
+    "dark_edge": (0.005, 0.04),
 }
 CENTER = np.array([PRIORS.get(name, (0.0, np.inf))[0] for name in NAMES])
 WEIGHT = np.array([PRIORS.get(name, (0.0, np.inf))[1] ** -2.0 for name in NAMES])
