@@ -13,14 +13,13 @@ from sqlmodel import select
 from typer.testing import CliRunner
 
 import db
-from analysis.sipm.simulate import SiPMTruth, gain, simulate_charges
+from analysis.sipm.simulate import SiPMTruth, simulate_charges
 from db import open_store
 from station.cli import app
 from station.session import DATABASE, Session
 from station.twin.server import Twin, to_toml
 
 runner = CliRunner()
-FIELDS = {"file", "value", "sigma", "unit", "method", "verdict", "reasons"}
 
 
 @pytest.fixture
@@ -52,80 +51,6 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert "Example: tessera " + command in re.sub(r"\s+", " ", result.output)
-
-
-def test_gain_answers_as_an_array_with_an_object_per_file(spectrum: Path) -> None:
-    result = runner.invoke(app, ["gain", str(spectrum), "--json"])
-    assert result.exit_code == 0
-    (answer,) = json.loads(result.stdout)
-    assert set(answer) >= FIELDS
-    assert answer["file"] == str(spectrum)
-    true = gain(SiPMTruth(), 40.8, 25.0)
-    assert abs(answer["value"] - true) < 5 * answer["sigma"]
-    assert abs(answer["value"] / true - 1) < 0.005
-
-
-def test_a_spectrum_without_peaks_is_unknown_with_a_reason_and_exit_code_3(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "flat.csv"
-    path.write_text("ADC,Count\n" + "\n".join(f"{i},{100}" for i in range(200)))
-    result = runner.invoke(app, ["gain", str(path), "--json"])
-    assert result.exit_code == 3
-    (answer,) = json.loads(result.stdout)
-    assert answer["value"] is None
-    assert answer["sigma"] is None
-    assert answer["verdict"] == "unknown"
-    assert answer["reasons"]
-
-
-def test_an_unreadable_file_is_named_and_the_others_are_still_answered(
-    spectrum: Path, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken.csv"
-    broken.write_text("ADC,Count\n1,2\n2,many\n")
-    result = runner.invoke(app, ["gain", str(broken), str(spectrum), "--json"])
-    assert result.exit_code == 2
-    bad, good = json.loads(result.stdout)
-    assert bad["value"] is None
-    assert "broken.csv" in bad["reasons"][0]
-    assert "3" in bad["reasons"][0]
-    assert good["value"] is not None
-
-
-def test_stored_gains_are_in_the_records_with_their_spectrum(
-    spectrum: Path, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
-    arguments = ["gain", str(spectrum), "--store", "--part", "320SP0900000042", "--json"]
-    result = runner.invoke(app, [*arguments, "--data", str(data)])
-    assert result.exit_code == 0, result.output
-    from db.queries import readings_of_part
-
-    with open_store(data / DATABASE, data / "attachments") as store:
-        readings = readings_of_part(store, "320SP0900000042").set_index("quantity")
-        part = store.get_part("320SP0900000042")
-        assert part is not None
-        assert store.open_runs(part.site_id) == []
-    (answer,) = json.loads(result.stdout)
-    assert readings.loc["gain", "value"] == answer["value"]
-    assert readings.loc["gain", "sigma"] == answer["sigma"]
-
-
-def test_a_wrong_part_label_stores_nothing(spectrum: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    result = runner.invoke(
-        app, ["gain", str(spectrum), "--store", "--part", "320XX0", "--data", str(data)]
-    )
-    assert result.exit_code == 2
-    assert "320XX0" in result.output
-    assert not (data / DATABASE).exists()
-
-
-def test_a_divisor_without_its_error_is_refused(spectrum: Path) -> None:
-    result = runner.invoke(app, ["gain", str(spectrum), "--enf-divisor", "1.1"])
-    assert result.exit_code == 2
-    assert "belong together" in result.output
 
 
 def test_a_report_of_an_unknown_module_names_it(tmp_path: Path, spectrum: Path) -> None:
