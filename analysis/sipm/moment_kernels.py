@@ -9,15 +9,6 @@ from numpy.typing import NDArray
 
 from analysis.sipm import moments as m
 
-LEAST_ENTRIES = m.LEAST_ENTRIES
-MOST_OVERFLOW = m.MOST_OVERFLOW
-LEAST_BINS_FOR_ENDS = m.LEAST_BINS_FOR_ENDS
-CUT_ENTRIES = m.CUT_ENTRIES
-CUT_SHARE = m.CUT_SHARE
-CUT_STEEPNESS = m.CUT_STEEPNESS
-SPIKE_SHARE = m.SPIKE_SHARE
-SPIKE_HEIGHT = m.SPIKE_HEIGHT
-SMOOTH_BINS = m.SMOOTH_BINS
 NOT_FINITE = int(m.Flaw.NOT_FINITE)
 NEGATIVE = int(m.Flaw.NEGATIVE)
 FEW_ENTRIES = int(m.Flaw.FEW_ENTRIES)
@@ -43,45 +34,51 @@ def _reached(below: NDArray[np.float64], edges: NDArray[np.float64], share: floa
 
 
 @compiled
-def _is_cut(inwards: NDArray[np.float64], n: float) -> bool:
+def _is_cut(inwards: NDArray[np.float64], n: float, rules: m.Rules) -> bool:
+    reach = rules.cut_share * n
+    if reach < rules.cut_entries[1]:
+        return False
+    few = reach < rules.cut_entries[2]
+    steepness = rules.cut_steepness_of_few if few else rules.cut_steepness
     i, end = 0, 0.0
-    for wanted in CUT_ENTRIES:
-        if wanted > CUT_ENTRIES[0] and wanted > CUT_SHARE * n:
+    for wanted in rules.cut_entries:
+        if wanted > reach:
             break
         while end < wanted:
             end += inwards[i]
             i += 1
-        if inwards[i : 2 * i].sum() >= CUT_STEEPNESS * end:
+        if inwards[i : 2 * i].sum() >= steepness * end:
             return False
     return True
 
 
 @compiled
-def _end_flaws(row: NDArray[np.float64], first: int, last: int, n: float) -> int:
+def _end_flaws(row: NDArray[np.float64], first: int, last: int, n: float, rules: m.Rules) -> int:
     flaws = 0
     low, high = row[first], row[last]
     beside = row[first + 1]
-    if low > MOST_OVERFLOW * n and low > 2 * beside + 5 * np.sqrt(beside + 1):
+    if low > rules.most_overflow * n and low > 2 * beside + 5 * np.sqrt(beside + 1):
         flaws |= PILED_LOW
     beside = row[last - 1]
-    if high > MOST_OVERFLOW * n and high > 2 * beside + 5 * np.sqrt(beside + 1):
+    if high > rules.most_overflow * n and high > 2 * beside + 5 * np.sqrt(beside + 1):
         flaws |= PILED_HIGH
-    if n >= LEAST_ENTRIES:
-        if _is_cut(row[first : last + 1], n):
-            flaws |= CUT_LOW
-        if _is_cut(row[first : last + 1][::-1], n):
-            flaws |= CUT_HIGH
+    if _is_cut(row[first : last + 1], n, rules):
+        flaws |= CUT_LOW
+    if _is_cut(row[first : last + 1][::-1], n, rules):
+        flaws |= CUT_HIGH
     return flaws
 
 
 @compiled
-def _has_one_spike(row: NDArray[np.float64], first: int, last: int, n: float) -> bool:
+def _has_one_spike(
+    row: NDArray[np.float64], first: int, last: int, n: float, rules: m.Rules
+) -> bool:
     spikes = 0
-    least = SPIKE_SHARE * n
+    least = rules.spike_share * n
     for i in range(max(first, 1), min(last + 1, len(row) - 1)):
         if row[i] > least:
             beside = max(row[i - 1], row[i + 1])
-            if row[i] > SPIKE_HEIGHT * beside + 6 * np.sqrt(beside + 1):
+            if row[i] > rules.spike_height * beside + 6 * np.sqrt(beside + 1):
                 spikes += 1
     return spikes == 1
 
@@ -112,6 +109,7 @@ def _summarise(
     width: float,
     row: NDArray[np.float64],
     below: NDArray[np.float64],
+    rules: m.Rules,
     out: NDArray[np.float64],
 ) -> int:
     """Fill out (8,): entries, mean, central moments 2 to 6, core; row and below are work space."""
@@ -138,7 +136,7 @@ def _summarise(
         below[i] = total
     out[:] = np.nan
     out[0] = total
-    if total < LEAST_ENTRIES:
+    if total < rules.least_entries:
         flaws |= FEW_ENTRIES
     if not whole:
         flaws |= NOT_WHOLE
@@ -152,9 +150,9 @@ def _summarise(
     out[7] = core
     if first == last:
         return flaws | ONE_BIN
-    if last - first + 1 >= LEAST_BINS_FOR_ENDS:
-        flaws |= _end_flaws(row, first, last, total)
-        if core > SMOOTH_BINS * width and _has_one_spike(row, first, last, total):
+    if last - first + 1 >= rules.least_bins_for_ends:
+        flaws |= _end_flaws(row, first, last, total, rules)
+        if core > rules.smooth_bins * width and _has_one_spike(row, first, last, total, rules):
             flaws |= SPIKE
     return flaws
 
@@ -164,13 +162,14 @@ def summaries(
     counts: NDArray[np.float64],
     edges: NDArray[np.float64],
     width: float,
+    rules: m.Rules,
     out: NDArray[np.float64],
     flaws: NDArray[np.uint32],
 ) -> None:
     """out (channels, 8) and flaws (channels,) of counts (channels, bins)."""
     row, below = np.empty(counts.shape[1]), np.empty(counts.shape[1])
     for channel in range(len(counts)):
-        flaws[channel] = _summarise(counts[channel], edges, width, row, below, out[channel])
+        flaws[channel] = _summarise(counts[channel], edges, width, row, below, rules, out[channel])
 
 
 @compiled
@@ -180,6 +179,7 @@ def pairs(
     edges: NDArray[np.float64],
     width: float,
     shares: NDArray[np.float64],
+    rules: m.Rules,
     out: NDArray[np.float64],
     flaws: NDArray[np.uint32],
 ) -> None:
@@ -189,8 +189,8 @@ def pairs(
     below_on, below_off = np.empty(n_bins), np.empty(n_bins)
     for c in range(len(on)):
         out[c] = np.nan
-        flaws[c, 0] = _summarise(on[c], edges, width, row, below_on, out[c, :8])
-        flaws[c, 1] = _summarise(off[c], edges, width, row, below_off, out[c, 8:16])
+        flaws[c, 0] = _summarise(on[c], edges, width, row, below_on, rules, out[c, :8])
+        flaws[c, 1] = _summarise(off[c], edges, width, row, below_off, rules, out[c, 8:16])
         if out[c, 0] > 0 and out[c, 8] > 0:
             for k in range(n_shares):
                 wanted = shares[k] * below_off[-1] * (1 - 1e-12)

@@ -10,27 +10,36 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntFlag
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.sipm.spectrum import Spectrum
 
-LEAST_ENTRIES = 200
-MOST_OVERFLOW = 5e-4
-LEAST_BINS_FOR_ENDS = 9
-CUT_ENTRIES = (8.0, 32.0, 128.0)
-CUT_SHARE = 0.05
-CUT_STEEPNESS = 2.2
-SPIKE_SHARE = 0.01
-SPIKE_HEIGHT = 5.0
-SMOOTH_BINS = 1.5
 SHARES = np.array([0.002, 0.01, 0.05, 0.16, 0.5])
 N_COLUMNS = 8
 CHANNELS_AT_A_TIME = 4096
 
 Array = NDArray[np.float64]
+
+
+class Rules(NamedTuple):
+    """When a run has a flaw. Handed to the compiled loops, which must not freeze them."""
+
+    least_entries: float = 200.0
+    most_overflow: float = 5e-4
+    least_bins_for_ends: int = 9
+    cut_entries: tuple[float, float, float] = (8.0, 32.0, 128.0)
+    cut_share: float = 0.1
+    cut_steepness: float = 2.2
+    cut_steepness_of_few: float = 1.3
+    spike_share: float = 0.01
+    spike_height: float = 5.0
+    smooth_bins: float = 1.5
+
+
+RULES = Rules()
 
 
 class Flaw(IntFlag):
@@ -124,7 +133,7 @@ def moments(counts: ArrayLike, edges: ArrayLike, *, threads: int = 2) -> Summary
     def work(part: slice) -> None:
         from analysis.sipm.moment_kernels import summaries
 
-        summaries(_floats(table[part]), grid, width, out[part], flaws[part])
+        summaries(_floats(table[part]), grid, width, RULES, out[part], flaws[part])
 
     _in_threads(work, len(table), threads)
     return _summary(out, flaws, width)
@@ -149,6 +158,7 @@ def pairs(on: ArrayLike, off: ArrayLike, edges: ArrayLike, *, threads: int = 2) 
             grid,
             width,
             SHARES,
+            RULES,
             out[part],
             flaws[part],
         )
@@ -171,7 +181,7 @@ def one_summary(spectrum: Spectrum) -> Summary:
     n = float(counts.sum())
     flaws = Flaw(0)
     nothing = np.full(1, np.nan)
-    if n < LEAST_ENTRIES:
+    if n < RULES.least_entries:
         flaws |= Flaw.FEW_ENTRIES
     if np.any(np.abs(counts - np.rint(counts)) > 1e-6):
         flaws |= Flaw.NOT_WHOLE
@@ -228,23 +238,21 @@ def _flaws(counts: Array, width: float, core: float) -> Flaw:
     flaws = Flaw(0)
     if first == last:
         return Flaw.ONE_BIN
-    if last - first + 1 < LEAST_BINS_FOR_ENDS:
+    if last - first + 1 < RULES.least_bins_for_ends:
         return flaws
     if _piles_up(counts[first], counts[first + 1], n):
         flaws |= Flaw.PILED_LOW
     if _piles_up(counts[last], counts[last - 1], n):
         flaws |= Flaw.PILED_HIGH
-    if n < LEAST_ENTRIES:
-        return flaws
     if _is_cut(np.cumsum(counts[first : last + 1])):
         flaws |= Flaw.CUT_LOW
     if _is_cut(np.cumsum(counts[first : last + 1][::-1])):
         flaws |= Flaw.CUT_HIGH
-    if core > SMOOTH_BINS * width:
+    if core > RULES.smooth_bins * width:
         inner = counts[1:-1]
         beside = np.maximum(counts[:-2], counts[2:])
         spikes = inner > np.maximum(
-            SPIKE_HEIGHT * beside + 6 * np.sqrt(beside + 1), SPIKE_SHARE * n
+            RULES.spike_height * beside + 6 * np.sqrt(beside + 1), RULES.spike_share * n
         )
         if np.count_nonzero(spikes) == 1:
             flaws |= Flaw.SPIKE
@@ -252,7 +260,7 @@ def _flaws(counts: Array, width: float, core: float) -> Flaw:
 
 
 def _piles_up(end: float, beside: float, n: float) -> bool:
-    return bool(end > MOST_OVERFLOW * n and end > 2 * beside + 5 * np.sqrt(beside + 1))
+    return bool(end > RULES.most_overflow * n and end > 2 * beside + 5 * np.sqrt(beside + 1))
 
 
 def _is_cut(inwards: Array) -> bool:
@@ -262,12 +270,17 @@ def _is_cut(inwards: Array) -> bool:
     behind a cut both hold about the same. Intervals with 8, 32 and 128 entries must agree, since
     one of them may happen to hold just one of several peaks.
     """
-    for wanted in CUT_ENTRIES:
-        if wanted > CUT_ENTRIES[0] and wanted > CUT_SHARE * inwards[-1]:
+    reach = RULES.cut_share * inwards[-1]
+    if reach < RULES.cut_entries[1]:
+        return False
+    few = reach < RULES.cut_entries[2]
+    steepness = RULES.cut_steepness_of_few if few else RULES.cut_steepness
+    for wanted in RULES.cut_entries:
+        if wanted > reach:
             break
         i = int(np.searchsorted(inwards, wanted))
         end = inwards[i]
-        if inwards[min(2 * i + 1, len(inwards) - 1)] - end >= CUT_STEEPNESS * end:
+        if inwards[min(2 * i + 1, len(inwards) - 1)] - end >= steepness * end:
             return False
     return True
 
