@@ -19,7 +19,7 @@ from analysis.sipm.iv.turn_on import LOG_W, V0, TurnOn
 Array = NDArray[np.float64]
 Order = Literal[1, 2]
 
-REPLICAS = 60
+REPLICAS = 48
 WINDOWS = {1: (2, 3, 4, 6, 8, 11, 15, 20, 27), 2: (3, 4, 5, 7, 9, 12, 16, 21, 28)}
 SEARCH_V = 0.7
 AROUND_V = 2.5
@@ -28,6 +28,7 @@ SHIFT_SHARE, STEP_SHARE = 0.2, 0.03
 WIDTH_SHARE = {1: 0.04, 2: 0.08}
 LEAST_SIGMA_V = 0.003
 HOPELESS = 2.0
+RIVAL_SHARE, RIVAL_SIGMA = 0.6, 1.6
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Knee:
     The error holds the spread on drawn curves, a fifth of the correction, and what another shape
     of the onset would do: 3 % of the step, 4 % (8 % for the second derivative) of the onset's
     width and 3 mV, chosen on curves whose onset is none of the model's; up to three times that
-    where the model visibly does not fit.
+    where the model visibly does not fit. Windows that are nearly as good and disagree more than
+    drawn curves do add to it.
     """
 
     value_v: float
@@ -80,12 +82,13 @@ def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
     replicas = smooth + noise * rng.standard_normal(smooth.shape)
     log_replicas = np.log(np.maximum(replicas, floor))
     log_current = np.log(np.maximum(near.current_a, floor))
-    chosen: Knee | None = None
+    step = float(np.median(np.diff(voltage)))
+    tried: list[tuple[Knee, Array]] = []
     for points in WINDOWS[order]:
         if points > max(order + 1, len(voltage) // 3):
             break
         at, lever = _levers(voltage, points, order)
-        inside = np.abs(at - best) < max(SEARCH_V, 2.5 * float(np.median(np.diff(voltage))))
+        inside = np.abs(at - best) < max(SEARCH_V, 2.5 * step)
         if np.count_nonzero(inside) < 3:
             continue
         begin = int(np.argmax(inside))
@@ -95,16 +98,27 @@ def find_knee(curve: IVCurve, model: TurnOn, order: Order) -> Knee | None:
         off = found - truth
         low, shift, high = np.quantile(off, [0.16, 0.5, 0.84])
         sigma = float(np.hypot(0.5 * (high - low), SHIFT_SHARE * shift))
-        if chosen is None or sigma < chosen.sigma_v:
-            chosen = Knee(float(measured - shift), sigma, float(shift), points)
-        elif sigma > HOPELESS * chosen.sigma_v:
+        tried.append((Knee(float(measured - shift), sigma, float(shift), points), off - shift))
+        if sigma > HOPELESS * min(knee.sigma_v for knee, _ in tried):
             break
-    if chosen is None:
+    if not tried:
         return None
-    step = float(np.median(np.diff(voltage)))
+    chosen, _ = min(tried, key=lambda one: one[0].sigma_v)
     width = float(np.exp(model.parameters[LOG_W]))
     shape = model.misfit * hypot(STEP_SHARE * step, WIDTH_SHARE[order] * width, LEAST_SIGMA_V)
-    return replace(chosen, sigma_v=hypot(chosen.sigma_v, shape))
+    disagreement = RIVAL_SHARE * _disagreement(tried)
+    return replace(chosen, sigma_v=hypot(chosen.sigma_v, shape, disagreement))
+
+
+def _disagreement(tried: list[tuple[Knee, Array]]) -> float:
+    """Largest difference of another window that is nearly as good, beyond what was drawn, V."""
+    chosen, chosen_off = min(tried, key=lambda one: one[0].sigma_v)
+    excess = [0.0]
+    for knee, off in tried:
+        if knee.sigma_v < RIVAL_SIGMA * chosen.sigma_v:
+            low, high = np.quantile(off - chosen_off, [0.16, 0.84])
+            excess.append((knee.value_v - chosen.value_v) ** 2 - 0.25 * (high - low) ** 2)
+    return float(np.sqrt(max(excess)))
 
 
 def _levers(voltage: Array, points: int, order: Order) -> tuple[Array, Array]:

@@ -100,12 +100,14 @@ def fit_turn_on(curve: IVCurve, knee_v: float) -> TurnOn | None:
     kept = np.ones(len(v), dtype=bool)
     smooth = np.maximum(i, max(constant, 1e-18))
     noise = _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
+    quiet = slice(0, max(len(i) // 4, 3))
+    lowest = float(np.log(max(np.median(i[quiet]), 0.3 * np.median(noise[quiet]), 1e-18)))
     theta = _start(v, i, noise, knee_v)
     if theta is None:
         return None
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         noise = _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
-        theta, _, _ = _minimise(theta, v, i, noise, kept, knee_v, ROUND_STEPS)
+        theta, _, _ = _minimise(theta, v, i, noise, kept, knee_v, lowest, ROUND_STEPS)
         leak, avalanche = _parts(theta[None, :], v, knee_v)
         smooth = leak + avalanche
         if given is None:
@@ -113,11 +115,13 @@ def fit_turn_on(curve: IVCurve, knee_v: float) -> TurnOn | None:
         pull = (i - smooth) / (
             _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
         )
-        kept = np.abs(pull) < OUTLIER
+        before, kept = kept, np.abs(pull) < OUTLIER
         if np.count_nonzero(kept) < max(8, 0.7 * len(v)):
             kept = np.ones(len(v), dtype=bool)
+        if turn > 0 and np.array_equal(before, kept):
+            break
     noise = _noise(smooth, constant, relative) if given is None else _at_least(given, smooth)
-    theta, covariance, chi2 = _minimise(theta, v, i, noise, kept, knee_v, LAST_STEPS)
+    theta, covariance, chi2 = _minimise(theta, v, i, noise, kept, knee_v, lowest, LAST_STEPS)
     excess = relative / raw if given is None else float(np.sqrt(chi2 / max(len(v) - 7, 1)))
     misfit = float(np.clip(excess / USUAL_MISFIT, 1.0, LARGEST_MISFIT))
     ndf = max(int(np.count_nonzero(kept)) - 7, 1)
@@ -149,7 +153,7 @@ def _scatter(current: Array, smooth: Array, raw: float) -> tuple[float, float]:
     relative = max(relative, 0.5 * float(scarce) * raw)
     at_low = swell * float(np.median(away[low]))
     constant = np.sqrt(max(at_low**2 - (relative * float(np.median(smooth[low]))) ** 2, 0.0))
-    return max(float(constant), 1e-18), min(max(relative, LEAST_RELATIVE), 0.7)
+    return max(float(constant), 1e-18), float(min(max(relative, LEAST_RELATIVE), 0.7))
 
 
 def _parts(theta: Array, voltage: Array, reference_v: float) -> tuple[Array, Array]:
@@ -238,12 +242,11 @@ def _minimise(
     noise: Array,
     kept: NDArray[np.bool_],
     knee_v: float,
+    lowest: float,
     steps: int,
 ) -> tuple[Array, Array, float]:
     """Levenberg-Marquardt: parameters, covariance and chi2 without the priors."""
     v, i, s = voltage[kept], current[kept], noise[kept]
-    quiet = i[: max(len(i) // 4, 3)]
-    lowest = float(np.log(max(np.median(quiet), 0.3 * np.median(s[: len(quiet)]), 1e-18)))
     residual, jacobian = _residuals(theta, v, i, s, knee_v, lowest)
     cost, damping = float(residual @ residual), 1e-2
     longest = float(voltage[-1])
