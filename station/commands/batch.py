@@ -15,7 +15,8 @@ from station.commands.answers import Answer, Exit, JsonOption, err, fail, out
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.sipm.batch import Progress, Settings, Summary
+    from analysis.sipm.batch import Progress, Settings
+    from analysis.sipm.batch.summary import Summary
     from analysis.sipm.batch.workers import Workers
 
 QUANTITIES = {

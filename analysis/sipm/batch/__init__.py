@@ -5,7 +5,6 @@ from analysis.sipm.batch.labels import Label, label_of
 from analysis.sipm.batch.priors import priors_of
 from analysis.sipm.batch.run import Progress, Settings, batch_steps, run_batch
 from analysis.sipm.batch.sources import Item, Naming, find_items
-from analysis.sipm.batch.summary import Summary, summarise
 from analysis.sipm.batch.work import Conditions
 
 __all__ = [
@@ -16,11 +15,9 @@ __all__ = [
     "Naming",
     "Progress",
     "Settings",
-    "Summary",
     "batch_steps",
     "find_items",
     "label_of",
     "priors_of",
     "run_batch",
-    "summarise",
 ]

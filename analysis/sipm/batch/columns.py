@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 Kind = Literal["number", "text", "list"]
-BYTES_AT_A_TIME = 32_000_000
-ROWS_AT_A_TIME = 1_000_000
+BYTES_AT_A_TIME = 16_000_000
+ROWS_AT_A_TIME = 250_000
 ROOT_TYPE = re.compile(
     r"(?P<vector>(?:vector|array|ROOT::RVec|ROOT::VecOps::RVec)<)?"
     r"(?:bool|float|double|char|(?:unsigned )?(?:char|short|int|long)|u?int(?:8|16|32|64)_t"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.sipm.batch.parts import Counted, Refused
 
 BIN_BITS = 40
-PAIRS_BEFORE_MERGE = 2_000_000
+PAIRS_BEFORE_MERGE = 500_000
 MOST_BIN = 2 ** (BIN_BITS - 1) - 1
 Codes = NDArray[np.int64]
 
@@ -64,7 +64,9 @@ class Counting:
             number = number if isinstance(number, int) else number[good]
         code = (np.asarray(number) << BIN_BITS) + (np.floor(position).astype(np.int64) + MOST_BIN)
         self._new.append(_counted(code))
-        if sum(len(codes) for codes, _ in self._new) > max(len(self._pairs[0]), PAIRS_BEFORE_MERGE):
+        if sum(len(codes) for codes, _ in self._new) > max(
+            len(self._pairs[0]) // 2, PAIRS_BEFORE_MERGE
+        ):
             self._merge()
 
     def take_all(self) -> Iterator[tuple[Hashable, Counted | Refused]]:
@@ -88,7 +90,7 @@ class Counting:
 
     def _merge(self) -> None:
         if self._new:
-            self._pairs = _joined([self._pairs, *self._new])
+            self._pairs = _joined(*self._pairs, *_added_up(self._new))
             self._new = []
 
 
@@ -97,10 +99,26 @@ def _counted(code: Codes) -> tuple[Codes, Codes]:
     return codes, counts.astype(np.int64)
 
 
-def _joined(pairs: list[tuple[Codes, Codes]]) -> tuple[Codes, Codes]:
+def _added_up(pairs: list[tuple[Codes, Codes]]) -> tuple[Codes, Codes]:
     codes = np.concatenate([pair[0] for pair in pairs])
     counts = np.concatenate([pair[1] for pair in pairs])
     order = np.argsort(codes, kind="stable")
     codes, counts = codes[order], counts[order]
-    first = np.flatnonzero(np.append(True, codes[1:] != codes[:-1])) if len(codes) else codes
-    return codes[first], np.add.reduceat(counts, first) if len(codes) else counts
+    first = np.flatnonzero(np.append(True, codes[1:] != codes[:-1]))
+    return codes[first], np.add.reduceat(counts, first)
+
+
+def _joined(
+    codes: Codes, counts: Codes, new_codes: Codes, new_counts: Codes
+) -> tuple[Codes, Codes]:
+    """New pairs among the old ones; both are sorted, and the old counts are changed in place."""
+    if not len(codes):
+        return new_codes, new_counts
+    place = np.searchsorted(codes, new_codes)
+    there = codes[np.minimum(place, len(codes) - 1)] == new_codes
+    counts[place[there]] += new_counts[there]
+    fresh = ~there
+    return (
+        np.insert(codes, place[fresh], new_codes[fresh]),
+        np.insert(counts, place[fresh], new_counts[fresh]),
+    )

@@ -1,14 +1,15 @@
 """What an earlier batch tells about the same devices."""
 
 from dataclasses import fields
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from analysis.estimate import Estimate
 from analysis.sipm.batch.journal import BatchError
 from analysis.sipm.batch.labels import Channel
 from analysis.sipm.gain import DevicePrior
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNITS = {
     "enf_divisor": "1",
@@ -23,12 +24,16 @@ UNITS = {
 METHOD = "earlier batch"
 
 
-def priors_of(spectra: pd.DataFrame) -> dict[tuple[Channel | None, float | None], DevicePrior]:
+def priors_of(
+    spectra: "pd.DataFrame",
+) -> dict[tuple[Channel | None, float | None], DevicePrior]:
     """Priors by channel and bias (V, to 1 mV) from the `spectra` of an earlier `Summary`.
 
     Spectra without a gain and outliers are left out. Raises BatchError when a channel is there
     twice at one bias, or when the table is none of a batch.
     """
+    import pandas as pd
+
     lacking = {"channel", "bias_v", "value", "sigma", "outlier"} - set(spectra.columns)
     if lacking:
         raise BatchError(f"no summary of a batch: there is no column {', '.join(sorted(lacking))}")
@@ -48,6 +53,8 @@ def priors_of(spectra: pd.DataFrame) -> dict[tuple[Channel | None, float | None]
 
 
 def _estimate(row: dict[Any, Any], name: str) -> Estimate | None:
+    import pandas as pd
+
     columns = ("value", "sigma") if name == "gain" else (name, f"{name}_sigma")
     value, sigma = (row.get(column) for column in columns)
     if value is None or sigma is None or pd.isna(value) or pd.isna(sigma):

@@ -6,16 +6,19 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.sipm.batch.journal import BatchError, Journal, Record
 from analysis.sipm.batch.labels import Channel, compiled
 from analysis.sipm.batch.parts import Expected
 from analysis.sipm.batch.software import software
 from analysis.sipm.batch.sources import Item, Naming, find_items
-from analysis.sipm.batch.summary import Summary, summarise
 from analysis.sipm.batch.work import Conditions, Task, analyse_all, no_answer
 from analysis.sipm.batch.workers import Submitter, Workers, opened
 from analysis.sipm.gain import DevicePrior
+
+if TYPE_CHECKING:
+    from analysis.sipm.batch.summary import Summary
 
 CHUNK = 16
 CHUNKS_AHEAD = 2
@@ -57,7 +60,7 @@ def run_batch(
     workers: Workers = 1,
     settings: Settings | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> Summary:
+) -> "Summary":
     """Gain and all that belongs to it for every spectrum in the sources; tables and a page.
 
     sources: files, folders, patterns and tables, see `find_items`.
@@ -74,6 +77,8 @@ def run_batch(
     Raises BatchError when the folder or the executor can't be used and ValueError for a naming
     pattern that can't be understood; never for what is in the data.
     """
+    from analysis.sipm.batch.summary import summarise
+
     keys: list[str] = []
     for step in batch_steps(sources, folder, workers=workers, settings=settings, keys=keys):
         if progress is not None:

@@ -8,12 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-import pyarrow as pa
-
-from analysis.sipm.batch.columns import parquet_table, root_tables
 from analysis.sipm.batch.labels import Channel, Label, label_of
 from analysis.sipm.batch.parts import Data, Expected, InFile, Part, Refused
-from analysis.sipm.batch.tables import TableError, parts_of_table
 from analysis.sipm.readers import ROOT_NAME
 
 TEXT = {".csv", ".txt", ".dat", ".tsv", ".asc", ".mca", ".spe", ".npz", ".npy", ".gz"}
@@ -201,6 +197,10 @@ def _of_tables(files: list[_File], naming: Naming, expected: Expected) -> Iterat
 
 def _parts(file: _File, naming: Naming, expected: Expected) -> Iterator[Part]:
     """The spectra of one file; damage ends it with a part that is refused."""
+    import pyarrow as pa
+
+    from analysis.sipm.batch.tables import TableError
+
     stamp = _stamp(file.path)
     try:
         for part in _raw_parts(file, naming, expected):
@@ -222,6 +222,9 @@ def _told(error: Exception) -> str:
 
 
 def _raw_parts(file: _File, naming: Naming, expected: Expected) -> Iterator[Part]:
+    from analysis.sipm.batch.columns import parquet_table, root_tables
+    from analysis.sipm.batch.tables import TableError, parts_of_table
+
     if file.path.suffix.lower() in PARQUET:
         yield from parts_of_table(parquet_table(file.path), naming.bin_width, expected)
         return
