@@ -47,7 +47,7 @@ MANY_PEAKS = 5
 CERTAIN_PEAK = 7.0
 SETTLED = 0.25
 MODEL_ERROR = 1e-4
-AFTERPULSE_PULL = 5e-3
+AFTERPULSE_PULL = 1e-2
 SUSPICIOUS_CROSSTALK = 0.1
 LEAST_PEDESTAL = 5.0
 MOST_BESIDE = 0.34
@@ -74,7 +74,8 @@ class PeakFit:
     """What the peaks of one spectrum tell.
 
     gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.01 % for the shape of the
-        pulses and 0.5 % of the afterpulse probability for theirs, which the model idealises.
+        pulses and 1 % of the afterpulse probability for theirs, of which the model leaves out that
+        the end of the gate cuts late ones.
     pedestal, noise: position and sigma of the peak without photoelectrons, ADC. The width of the
         ADC step is not part of the noise.
     gain_spread: pixel-to-pixel spread sigma_G of the gain, ADC.
@@ -324,7 +325,9 @@ def _charge_result(
             return unknown(UNITS[quantity], CHARGE_METHOD, doubt, *notes, goodness=goodness)
         return known(quantity, fit.value(name), fit.sigma(name))
 
-    shape = fit.value("gain") * hypot(MODEL_ERROR, AFTERPULSE_PULL * fit.value("afterpulse"))
+    shape = fit.value("gain") * hypot(
+        MODEL_ERROR, AFTERPULSE_PULL * max(fit.value("afterpulse"), 0.0)
+    )
     gain_sigma = hypot(fit.sigma("gain"), shape / stretch)
     spread, spread_sigma = _root(fit.value("pe_variance"), fit.sigma("pe_variance"))
     return PeakFit(
