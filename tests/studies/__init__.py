@@ -1,0 +1,1 @@
+"""Slow studies of precision, coverage and limits, run by `make study`."""
