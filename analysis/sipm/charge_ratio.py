@@ -51,6 +51,11 @@ MODEL_ERROR = 3e-4
 LEAST_P_VALUE = 1e-4
 LOW_BAND_IN_WIDTHS = 4.5
 WINDOW_CHI2 = 18.0
+FINE_CHI2 = 14.0
+FINE_TRIALS = 61
+MOST_ZOOMS = 4
+MOST_VALLEYS = 8
+FINEST_DIGITS = 6
 LEAST_ENVELOPE = 0.3
 PSEUDO_EVENTS = 5.0
 GAUSS_NEWTON_STEPS = 4
@@ -85,7 +90,7 @@ class LightPrior:
     cover the usual devices and pulsers.
     """
 
-    spread2: tuple[float, float] = (2.5e-3, 2.5e-3)
+    spread2: tuple[float, float] = (3e-3, 5e-3)
     afterpulse: tuple[float, float] = (0.02, 0.03)
     curvature: tuple[float, float] = (2e-4, 5e-4)
     divisor: tuple[float, float] | None = None
@@ -252,9 +257,24 @@ def gain_profile(pair: PairFunctions, known: LightPrior) -> GainProfile:
         problem = _weighted(seen, known, ln_gain, theta)
         chi2, thetas = _profile(problem, trials)
         ln_gain, theta = _at_best(trials, chi2, thetas)
-        trials = np.linspace(*_around(trials, chi2, 14.0), 61)
+        trials = _valleys(trials, chi2)
+    problem = _weighted(seen, known, ln_gain, theta)
     chi2, thetas = _profile(problem, trials)
+    for _ in range(MOST_ZOOMS):
+        trials = np.linspace(*_around(trials, chi2, FINE_CHI2), FINE_TRIALS)
+        chi2, thetas = _profile(problem, trials)
+        if np.count_nonzero(chi2 < chi2.min() + FINE_CHI2) > FINE_TRIALS / 3:
+            break
     return GainProfile(trials, chi2, thetas, problem.ndf)
+
+
+def _valleys(trials: Array, chi2: Array) -> Array:
+    """Denser trials around the lowest minima: one can be much narrower than the step."""
+    inner = (chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] <= chi2[2:])
+    lowest = np.flatnonzero(np.concatenate([[True], inner, [True]]))
+    lowest = lowest[np.argsort(chi2[lowest])][:MOST_VALLEYS]
+    trial = [np.linspace(*trials[[max(i - 1, 0), min(i + 1, len(trials) - 1)]], 9) for i in lowest]
+    return np.unique(np.round(np.concatenate(trial), FINEST_DIGITS))
 
 
 def reference_profile(pair: PairFunctions, known: LightPrior, ln_gain: Array) -> Array:
@@ -273,10 +293,9 @@ def _at_best(trials: Array, chi2: Array, thetas: Array) -> tuple[Array, Array]:
 
 
 def _around(trials: Array, chi2: Array, rise: float) -> tuple[float, float]:
-    """First and last trial within `rise` of the lowest chi2, and one step more."""
+    """The trials next to the first and the last one within `rise` of the lowest chi2."""
     near = np.flatnonzero(chi2 < chi2.min() + rise)
-    step = trials[1] - trials[0]
-    return float(trials[near[0]] - step), float(trials[near[-1]] + step)
+    return float(trials[max(near[0] - 1, 0)]), float(trials[min(near[-1] + 1, len(trials) - 1)])
 
 
 def _informative(pair: PairFunctions, known: LightPrior, trials: Array) -> NDArray[np.bool_]:

@@ -59,7 +59,7 @@ def light_function(omega: Array, shift: float, gain: Array, theta: Array) -> Com
     spread2 = (sigma_G / G)^2 and curvature = c.
     """
     parts = _parts(omega, shift, gain, theta)
-    return np.asarray(np.exp(parts.light + 0.5 * parts.curvature * parts.light**2))
+    return _exponential(parts)
 
 
 def light_transfer(
@@ -80,7 +80,7 @@ def light_transfer(
         axis=1,
     )
     derivatives[:, :4] *= (1 + parts.curvature * light)[:, None, :]
-    return np.exp(light + 0.5 * parts.curvature * light**2), derivatives
+    return _exponential(parts), derivatives
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class _Parts:
     mean: Array
     crosstalk: Array
     curvature: Array
+
+
+def _exponential(parts: _Parts) -> Complex:
+    """exp(L + c L^2 / 2), at most 1: for large c L the expansion in c no longer holds."""
+    exponent = parts.light + 0.5 * parts.curvature * parts.light**2
+    return np.asarray(np.exp(np.minimum(exponent.real, 0.0) + 1j * exponent.imag))
 
 
 def _parts(omega: Array, shift: float, gain: Array, theta: Array) -> _Parts:

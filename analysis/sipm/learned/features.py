@@ -31,7 +31,7 @@ FINEST_SCAN = 420
 DEEPEST_DIP = 6.0
 TYPICAL_LN_F = 0.18
 UNKNOWN_LN_F = 0.3
-REFERENCE = LightPrior(curvature=(0.0, 1e-6))
+REFERENCE = LightPrior(spread2=(2.5e-3, 2.5e-3), afterpulse=(0.02, 0.03), curvature=(0.0, 1e-6))
 NAMES = (
     "ln_n_on",
     "ln_n_off",

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from analysis.sipm.charge_ratio import fit_pair_ratio
 from analysis.sipm.dispersion import mean_dispersion
 from analysis.sipm.light_charge import THETA, divisor, divisor_slopes, light_transfer
 from analysis.sipm.pair_functions import covariance, pair_functions
+from analysis.sipm.readers import read_spectrum
 from analysis.sipm.spectrum import Spectrum
 from tests.analysis.sipm.light_pairs import Light, draw, draw_pair
 
@@ -198,3 +200,14 @@ def test_the_covariance_of_the_functions_is_the_seen_one() -> None:
     scale = np.sqrt(np.diag(expected))
     difference = (np.cov(np.array(seen).T) - expected) / np.outer(scale, scale)
     assert np.abs(difference).max() < 0.2
+
+
+def test_real_amplitude_spectra_of_two_led_currents_are_no_pair(shared_data: Path) -> None:
+    folder = shared_data / "spectra" / "ketek3350_led_scan"
+    if not folder.is_dir():
+        pytest.skip(f"no LED scan at {folder}")
+    spectra = [read_spectrum(path) for path in sorted(folder.glob("*.csv"))]
+    assert len(spectra) == 12
+    for on in spectra:
+        for off in spectra:
+            assert not fit_pair_ratio(on, off).known
