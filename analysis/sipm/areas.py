@@ -99,7 +99,7 @@ def _describe(areas: PeakAreas, site: int) -> Hypothesis:
 
 
 def _closest(seen: Array, k: Array, unseen_weight: float) -> tuple[float, float, float]:
-    """mu, lambda and deviance of the closest law, on a grid about the mean that is refined twice.
+    """mu, lambda and deviance of the closest law, on a grid about the mean, refined three times.
 
     unseen_weight: what an expected event below the first site costs.
     """
@@ -107,10 +107,10 @@ def _closest(seen: Array, k: Array, unseen_weight: float) -> tuple[float, float,
     unseen = np.arange(0.0, k[0])
     mu, crosstalk, spread, reach = max(float(seen @ k) / total, 0.01), 0.3, 1.8, 0.3
     best = float("inf")
-    for _ in range(3):
-        mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 11))
-        lambdas = np.clip(crosstalk + reach * np.linspace(-1, 1, 11), 0.0, 0.9)
-        grid_mu, grid_lambda = (g.reshape(-1, 1) for g in np.meshgrid(mus, lambdas))
+    for _ in range(4):
+        mus = mu * np.exp(np.linspace(-np.log(spread), np.log(spread), 7))
+        lambdas = np.clip(crosstalk + reach * np.linspace(-1, 1, 7), 0.0, 0.9)
+        grid_mu, grid_lambda = np.tile(mus, 7)[:, None], np.repeat(lambdas, 7)[:, None]
         share = peak_weights(k, grid_mu, grid_lambda)
         missing = peak_weights(unseen, grid_mu, grid_lambda).sum(axis=1)
         whole = share.sum(axis=1)
@@ -119,7 +119,7 @@ def _closest(seen: Array, k: Array, unseen_weight: float) -> tuple[float, float,
         at = int(np.argmin(cost))
         best = float(cost[at])
         mu, crosstalk = float(grid_mu[at, 0]), float(grid_lambda[at, 0])
-        spread, reach = spread**0.3, 0.3 * reach
+        spread, reach = spread**0.4, 0.4 * reach
     return mu, crosstalk, best
 
 

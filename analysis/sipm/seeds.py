@@ -150,8 +150,9 @@ def _lattice(position: NDArray[np.float64], height: NDArray[np.float64]) -> tupl
         empty = sites[-1] - sites[0] + 1 - len(sites)
         score = len(sites) - 1.0 * empty - 0.7 * np.count_nonzero(~on)
         if score > best_score:
-            spacing, _ = np.polyfit(steps[on], position[on], 1)
-            best_spacing, best_score, best_hits = float(spacing), float(score), float(len(sites))
+            lever = steps[on] - steps[on].mean()
+            best_spacing = float(lever @ position[on] / (lever @ lever))
+            best_score, best_hits = float(score), float(len(sites))
     return best_spacing, best_hits
 
 
@@ -181,21 +182,6 @@ def _filled(counts: NDArray[np.float64], begin: int, end: int) -> tuple[int, int
     """First and last + 1 bin with entries between begin and end."""
     filled = np.flatnonzero(counts[begin:end]) + begin
     return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (begin, begin)
-
-
-def _overtone(working: Working, spacing: float) -> int:
-    """How many peaks really stand in one spacing: 1, or 2 or 3 where every other one was missed.
-
-    The spectrum above its running mean is compared with waves of the spacing, its half and third;
-    peaks of any width have less of the shorter waves unless they follow each other that closely.
-    """
-    period = max(round(spacing / working.width), 2)
-    above = working.counts - uniform_filter1d(working.counts, period, mode="constant")
-    phase = 2j * np.pi * working.centers / spacing
-    strength = [abs(above @ np.exp(phase * times)) for times in (1, 2, 3)]
-    strongest = int(np.argmax(strength))
-    noise = sqrt(float(working.counts.sum()))
-    return strongest + 1 if strength[strongest] > 1.3 * strength[0] + 3 * noise else 1
 
 
 def _without_spikes(
