@@ -81,9 +81,9 @@ Written by `make study` (`tests/studies`); the numbers of every point are in
 {truth.gain_spread:.0%}, prompt crosstalk 0.06, afterpulses {truth.afterpulse:.0%}, recovery
 {truth.recovery_ns:g} ns, pulses of {truth.pulse_tau_ns:g} ns in a gate of {GATE_NS:g} ns, 1 MHz
 of dark counts, noise 0.1 p.e., light of 3 p.e. with {truth.light_jitter:.0%} jitter; one property
-is changed at a time. The simulator knows more than the models: two afterpulse times, recovery of trigger
-probability and of charge, finite pixels, pulses cut by the gate. What the methods are told was
-drawn about the truth with the error that it claims: F to {DIVISOR_ERROR:.0%}, light jitter to
+is changed at a time. The simulator knows more than the models: two afterpulse times, recovery of
+trigger probability and of charge, finite pixels, pulses cut by the gate. What the methods are told
+was drawn about the truth with the error that it claims: F to {DIVISOR_ERROR:.0%}, light jitter to
 {JITTER_ERROR:.1%} (absolute), number of pixels exactly; the dark-only method pedestal to
 {BASELINE_ERROR_PE:g} p.e. and noise to {NOISE_ERROR:.0%}. The intensity scan has
 {len(SCAN_LEVELS) + 1} levels (1, {levels} times the light) with one light-off run.
@@ -160,8 +160,8 @@ def _map_part(found: Limits) -> str:
         "",
         f"As fluence (1 MeV neq/cm²) at {OVERVOLTAGE_V:g} V overvoltage, before annealing, with "
         "the default `irradiation.Damage` (6e-5 Hz per mm², V and neq/cm² at -30 °C, doubling "
-        "every 11 K). **Published damage constants lie between a third and three times the default, and "
-        "so do these fluences**; a group's own constant should replace it:",
+        "every 11 K). **Published damage constants lie between a third and three times the "
+        "default, and so do these fluences**; a group's own constant should replace it:",
         "",
         "| SiPM | temperature, °C | full fit up to | pair to 3 % up to | pair to 10 % up to |",
         "|---|---|---|---|---|",
@@ -227,8 +227,8 @@ def _axis_part(axis: Axis, grades: Grades) -> str:
         f"## {title[0].upper()}{title[1:]}",
         "",
         f"{axis.others[0].upper()}{axis.others[1:]}. Error seen in % of the gain; in brackets "
-        "where it answers in 10 to 90 % of the cases, - where hardly ever, **bold** where the errors do "
-        "not cover or an answer was catastrophic.",
+        "where it answers in 10 to 90 % of the cases, - where hardly ever, **bold** where the "
+        "errors do not cover or an answer was catastrophic.",
         "",
         "| method | " + " | ".join(_number(x) for x in axis.values) + " |",
         "|---|" + "---|" * len(axis.values),
