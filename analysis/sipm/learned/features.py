@@ -4,7 +4,7 @@ Everything is in units of q = (Var_on - Var_off) / (Mean_on - Mean_off), which i
 then has to tell ln(G / q) = -ln F, less the statistical error of q. Two things in the histograms
 tell it, whatever pedestal, noise and dark counts are: the third cumulant of the light,
 kappa_3 kappa_1 / kappa_2^2 = 1 + 2 lambda, and how well c_on / c_off follows the light of every
-trial gain, which holds the residual modulation at w = 2 pi / G (charge_ratio.reference_profile).
+trial gain, which holds the residual modulation at w = 2 pi / G (gain_profile.reference_profile).
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.sipm.assumptions import evaluate
-from analysis.sipm.charge_ratio import (
-    LightPrior,
-    PairPrior,
-    contradictions,
-    light_prior,
-    reference_profile,
-)
+from analysis.sipm.charge_ratio import PairPrior, contradictions, light_prior
+from analysis.sipm.gain_profile import LightPrior, reference_profile
 from analysis.sipm.moments import one_pair
 from analysis.sipm.pair_functions import pair_functions
 from analysis.sipm.spectrum import Spectrum

@@ -49,12 +49,12 @@ class Plan:
     shard_size: int = 500
     validation: float = 0.15
     held_out: float = 0.15
-    members: int = 4
+    members: int = 3
     hidden: int = 64
-    rate: float = 2e-3
-    batch: int = 256
-    epochs: int = 150
-    patience: int = 20
+    rate: float = 3e-3
+    batch: int = 512
+    epochs: int = 60
+    patience: int = 12
     workers: int = 2
 
 
@@ -128,7 +128,7 @@ def train_member(
 def _fit(plan: Plan, index: int, examples: Examples) -> list[Floats]:
     torch, nn = import_module("torch"), import_module("torch.nn")
     torch.manual_seed(1000 * plan.seed + index)
-    torch.set_num_threads(plan.workers)
+    torch.set_num_threads(1)
     train = examples.part(0.0, 1 - plan.validation - plan.held_out)
     check = examples.part(1 - plan.validation - plan.held_out, 1 - plan.held_out)
     centre, spread = _standard(train.inputs)
