@@ -48,7 +48,7 @@ MARKS = {
     "chooser": "x",
 }
 LEAST_DRAWN = 4
-DPI = 100
+DPI = 120
 
 Grades = Mapping[tuple[str, str, float], Grade]
 
@@ -136,7 +136,7 @@ def pulls_figure(outcomes: Sequence[Outcome]) -> Figure:
     with rc_context(STYLE):
         figure = Figure(figsize=(8.4, 7.6), layout="constrained")
         panels = figure.subplots(3, 3, sharex=True).ravel()
-        edges = np.linspace(-5, 5, 41)
+        edges, curve = np.linspace(-5, 5, 21), np.linspace(-5, 5, 101)
         for panel, name in zip(panels, names, strict=True):
             lines = []
             for ensemble, colour in (("resolved", "#1F5FA8"), ("anything", "#C8501E")):
@@ -158,14 +158,14 @@ def pulls_figure(outcomes: Sequence[Outcome]) -> Figure:
                     f"{ensemble}: {g.answered:.0%} answered,\n  {g.coverage:.0%} within 1 σ, "
                     f"width {g.pull_width:.2f}"
                 )
-            panel.plot(edges, np.exp(-(edges**2) / 2) / np.sqrt(2 * np.pi), color=INK2, lw=0.8)
+            panel.plot(curve, np.exp(-(curve**2) / 2) / np.sqrt(2 * np.pi), color=INK2, lw=0.8)
             panel.set_title(METHODS[name], fontsize=8)
             panel.text(
                 0.02, 0.98, "\n".join(lines), transform=panel.transAxes, va="top", fontsize=6.5
             )
-            panel.set_ylim(0, 0.95)
+            panel.set_ylim(0, 1.0)
             panel.set_yticks([])
-        panels[0].legend(loc="center left", fontsize=7)
+        figure.legend(*panels[2].get_legend_handles_labels(), loc="outside upper center", ncols=2)
         figure.supxlabel(
             "(gain found - true gain) / claimed σ; beyond ±5 in the last bin", fontsize=8
         )

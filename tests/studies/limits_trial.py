@@ -11,7 +11,7 @@ from analysis.estimate import Estimate, unknown
 from analysis.sipm.charge_ratio import fit_pair_ratio
 from analysis.sipm.dispersion import dark_only, intensity_scan, mean_dispersion
 from analysis.sipm.gain import DevicePrior, extract_gain
-from analysis.sipm.peaks import _measure_spacing
+from analysis.sipm.peaks import _measure_spacing, fit_peaks
 from analysis.sipm.seeds import find_seeds, working_part
 from analysis.sipm.simulate import (
     Readout,
@@ -73,7 +73,7 @@ def measure(point: Point, trial: int, seed: int) -> list[Outcome]:
     prior = earlier_results(rng, point)
     answer = extract_gain(on, off, prior=prior)
     found = {
-        "full_fit": answer.candidates.get("full_fit", NOT_A_CHARGE),
+        "full_fit": _charge_fit(on),
         "peak_spacing": _spacing(on),
         "mean_dispersion": mean_dispersion(
             on, off, prior.enf_divisor, prior.light_jitter, n_pixels=prior.n_pixels
@@ -161,6 +161,11 @@ def true_divisor(truth: SiPMTruth, overvoltage_v: float, readout: Readout) -> fl
     point = Point("", 0.0, lonely, silent, overvoltage_v)
     charge = _charges(np.random.default_rng(5), point, 2.0, DIVISOR_EVENTS)
     return float(charge.var() / (charge.mean() * point.gain))
+
+
+def _charge_fit(on: Spectrum) -> Estimate:
+    fit = fit_peaks(on)
+    return NOT_A_CHARGE if fit.kind == "amplitude" else fit.gain
 
 
 def _spacing(on: Spectrum) -> Estimate:
