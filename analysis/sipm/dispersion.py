@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.estimate import Estimate, unknown
 from analysis.sipm.assumptions import Broken, Evaluation, Light, evaluate
 from analysis.sipm.dark_dispersion import dark_only
+from analysis.sipm.divisor import divisor_of, enf_divisor, generalised_divisor
 from analysis.sipm.drift import drift
 from analysis.sipm.light_scan import IntensityScan, intensity_scan
 from analysis.sipm.moments import Flaw, Summary, moments, one_pair, pairs
-from analysis.sipm.peaks import PeakFit
 from analysis.sipm.refusals import pair_sentences
 from analysis.sipm.spectrum import Spectrum
 
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 METHOD = "mean and dispersion"
-DIVISOR_METHOD = "crosstalk and gain spread of resolved peaks"
 UNIT = "ADC/pe"
 DRIFT_SIGNIFICANCE = 6.0
 MOST_DRIFT = 0.05
@@ -51,54 +50,6 @@ TYPICAL_DIVISOR = 1.2
 NEEDS_DIVISOR = Broken.SHAPE | Broken.BEGINS_HIGHER
 
 Array = NDArray[np.float64]
-
-
-def generalised_divisor(
-    crosstalk: float, relative_spread: float, pulse_charge: float = 1.0, pulse_variance: float = 0.0
-) -> float:
-    """Divisor F = w / (1 - lambda)^2 + (v + (sigma_G / G)^2) / w.
-
-    crosstalk: mean prompt secondaries lambda per avalanche. relative_spread: sigma_G / G.
-    pulse_charge, pulse_variance: mean w and variance v of the charge of one pixel with its
-    afterpulses inside the gate, in units of G; 1 and 0 without afterpulses. The factor
-    1 / (1 - lambda)^2 is variance over mean of the generalised Poisson law (S. Vinogradov,
-    arXiv:1109.2014); it is not the excess noise factor 1 / (1 - lambda).
-    """
-    return (
-        pulse_charge / (1 - crosstalk) ** 2 + (pulse_variance + relative_spread**2) / pulse_charge
-    )
-
-
-def enf_divisor(fit: PeakFit) -> Estimate:
-    """Divisor F = 1 / (1 - lambda)^2 + (sigma_G / G)^2 from a fit with resolved peaks.
-
-    A fit that knows its divisor itself (attribute `enf_divisor`) is believed.
-    """
-    own = getattr(fit, "enf_divisor", None)
-    if isinstance(own, Estimate):
-        return own
-    return divisor_of(fit.crosstalk, fit.gain_spread, fit.gain, fit.reasons)
-
-
-def divisor_of(
-    crosstalk: Estimate, gain_spread: Estimate, gain: Estimate, reasons: tuple[str, ...] = ()
-) -> Estimate:
-    """The divisor from crosstalk lambda, gain spread (ADC) and gain (ADC/pe) of the same bias."""
-    if (
-        gain.value is None
-        or gain_spread.value is None
-        or crosstalk.value is None
-        or gain_spread.sigma is None
-        or crosstalk.sigma is None
-    ):
-        return unknown("1", DIVISOR_METHOD, *(reasons or ("the peaks are not resolved",)))
-    if not 0 <= crosstalk.value < 1 or gain.value <= 0:
-        return unknown("1", DIVISOR_METHOD, f"crosstalk of {crosstalk.value:.3g} is impossible")
-    relative = gain_spread.value / gain.value
-    value = generalised_divisor(crosstalk.value, relative)
-    by_crosstalk = 2 / (1 - crosstalk.value) ** 3 * crosstalk.sigma
-    by_spread = 2 * relative * gain_spread.sigma / gain.value
-    return Estimate(value, hypot(by_crosstalk, by_spread), "1", DIVISOR_METHOD)
 
 
 def gain_times_divisor(

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.estimate import Estimate, unknown
-from analysis.sipm.assumptions import CONTRADICTIONS, Broken
+from analysis.sipm.assumptions import CONTRADICTIONS, LEAST_DIVISOR, Broken
+from analysis.sipm.dispersion import gain_times_divisor
 from analysis.sipm.gain_methods import (
     METHOD,
     METHODS,
@@ -37,6 +38,7 @@ REFUSE_SHARE = 0.05
 CERTAIN_ERROR = 5e-3
 CERTAIN_P_VALUE = 1e-3
 PEAKS_PREFERRED = 0.5
+MOST_BELIEVED_DIVISOR = 3.0
 
 Verdict = Literal["pass", "flag", "unknown"]
 
@@ -110,12 +112,13 @@ def extract_gain(
         if other != name and (pull := _pull(estimate, chosen)) is not None
     }
     doubts = _doubts(chosen, candidates, agreement)
+    doubts += _runs_apart(candidates) + _impossible_divisor(chosen, evidence)
     if any(refuse for refuse, _ in doubts) and not _beyond_doubt(name, chosen):
         texts = [text for _, text in doubts]
         gain = unknown(UNIT, chosen.method, *texts, *chosen.reasons, goodness=chosen.goodness)
         return GainAnswer(gain, "unknown", candidates, agreement, quantities, model)
     flags = [text for _, text in doubts]
-    flags += _against_prior(chosen, evidence) + _runs_apart(candidates)
+    flags += _against_prior(chosen, evidence)
     if name in PEAK_METHODS:
         p_value = chosen.goodness.get("p_value", 1.0)
         if p_value < CERTAIN_P_VALUE:
@@ -195,13 +198,33 @@ def _against_prior(chosen: Estimate, evidence: Evidence) -> list[str]:
     return flags
 
 
-def _runs_apart(candidates: Mapping[str, Estimate]) -> list[str]:
-    """What says that the two runs do not belong together, although the peaks tell a gain."""
+def _runs_apart(candidates: Mapping[str, Estimate]) -> list[tuple[bool, str]]:
+    """What says that the two runs do not belong together, although there is a gain.
+
+    A light-on run below its light-off run may itself be the wrong one: that refuses.
+    """
     refused = candidates.get("mean_dispersion")
     if refused is None or refused.known:
         return []
     bits = Broken(int(refused.goodness.get("broken", 0.0)))
-    return list(refused.reasons) if bits & CONTRADICTIONS else []
+    wrong_run = bool(bits & (Broken.SWAPPED | Broken.DARKER))
+    return [(wrong_run, text) for text in refused.reasons] if bits & CONTRADICTIONS else []
+
+
+def _impossible_divisor(chosen: Estimate, evidence: Evidence) -> list[tuple[bool, str]]:
+    """Whether the pair, with this gain, needs a divisor F that no SiPM has."""
+    if evidence.off is None or evidence.fit.kind == "amplitude" or chosen.value is None:
+        return []
+    prior = evidence.prior
+    product = gain_times_divisor(evidence.on, evidence.off, prior.light_jitter, prior.n_pixels)
+    if product.value is None or product.sigma is None:
+        return []
+    f = product.value / chosen.value
+    sigma = f * hypot(product.sigma / product.value, (chosen.sigma or 0.0) / chosen.value)
+    if LEAST_DIVISOR - REFUSE_PULL * sigma < f < MOST_BELIEVED_DIVISOR + REFUSE_PULL * sigma:
+        return []
+    text = f"with this gain the pair of runs needs a divisor F of {f:.3g} +- {sigma:.2g}"
+    return [(True, text)]
 
 
 def _why_none(candidates: Mapping[str, Estimate]) -> tuple[str, ...]:

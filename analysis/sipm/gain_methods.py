@@ -18,6 +18,7 @@ from analysis.sipm.spectrum import Spectrum
 METHOD = "full fit, peak spacing, mean and dispersion"
 UNIT = "ADC/pe"
 PEAK_METHODS = ("full_fit", "peak_spacing")
+MOST_ERROR_WITHOUT_PEDESTAL = 0.01
 FIT_QUANTITIES = (
     "pedestal",
     "noise",
@@ -25,8 +26,7 @@ FIT_QUANTITIES = (
     "light_yield",
     "crosstalk",
     "afterpulse",
-    "dark_counts",
-    "dcr",
+    "dark_edge",
 )
 
 
@@ -117,7 +117,16 @@ def gather(
 
 
 def _full_fit(evidence: Evidence) -> Estimate | None:
-    return None if evidence.fit.kind == "amplitude" else evidence.fit.gain
+    fit = evidence.fit
+    if fit.kind == "amplitude":
+        return None
+    gain = fit.gain
+    if gain.value is None or gain.sigma is None:
+        return gain
+    if not fit.pedestal.known and gain.sigma > MOST_ERROR_WITHOUT_PEDESTAL * gain.value:
+        why = f"no pedestal, and peaks that tell the gain to {gain.sigma / gain.value:.1%} only"
+        return unknown(UNIT, gain.method, why, *fit.pedestal.reasons, goodness=gain.goodness)
+    return gain
 
 
 def _peak_spacing(evidence: Evidence) -> Estimate | None:
@@ -191,11 +200,7 @@ METHODS: tuple[Method, ...] = (
 def quantities_of(evidence: Evidence) -> dict[str, Estimate]:
     """Everything besides the gain: from the fit, the scan and the pair."""
     fit, scan = evidence.fit, evidence.scan
-    found = {}
-    for name in FIT_QUANTITIES:
-        estimate = getattr(fit, name, None)
-        if isinstance(estimate, Estimate):
-            found[name] = estimate
+    found: dict[str, Estimate] = {name: getattr(fit, name) for name in FIT_QUANTITIES}
     divisors = []
     if fit.kind == "charge" and fit.gain.known:
         if scan is not None:
