@@ -20,6 +20,7 @@ DELAY_NAMES = re.compile(r"delay|delta|^dt|interval|inter|gap")
 TIME_NAMES = re.compile(r"^t$|time|stamp|timetag|^tag")
 TO_NS = {"ps": 1e-3, "ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 TO_HZ = {"hz": 1.0, "khz": 1e3, "mhz": 1e6, "cps": 1.0, "kcps": 1e3}
+VOLTS = {"mv": "mV", "v": "V", "uv": "uV", "adc": "ADC", "dac": "DAC"}
 UNIT = re.compile(r"[\[(_/ ](ps|ns|us|µs|ms|s|hz|khz|mhz|cps|kcps)[\])]?$", re.IGNORECASE)
 LEAST_SAMPLES = 16
 ARRAYS = {
@@ -156,13 +157,13 @@ def _from_text(file: Path, kind: Kind | None) -> DarkData | None:
     if threshold is not None and rate is not None and threshold != rate:
         scale = _scale(names[rate], TO_HZ)
         error = _first(names, SIGMA_NAMES)
-        unit = re.search(r"\[(.+)\]|\((.+)\)", names[threshold])
+        unit = re.search(r"[\[(](.+)[\])]", names[threshold])
         return _staircase(
             file,
             columns.values[:, threshold],
             scale * columns.values[:, rate],
             None if error is None else scale * columns.values[:, error],
-            next(g for g in unit.groups() if g) if unit else "ADC",
+            VOLTS.get(unit[1], unit[1]) if unit else "ADC",
         )
     return _series(columns, names, kind)
 

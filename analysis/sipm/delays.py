@@ -115,13 +115,15 @@ def fit_delays(
     Delays of an uninterrupted series, one after the other, hold more: hand their running sum to
     `fit_pulse_times`.
     """
+    if dead_time_ns is not None and dead_time_ns < 0:
+        raise ValueError(f"dead_time_ns must not be negative, not {dead_time_ns}")
     delay = np.asarray(delay_ns, dtype=np.float64).ravel()
     if not np.all(np.isfinite(delay)) or np.any(delay < 0):
         return _nothing("delays are negative or not finite")
+    if len(np.unique(delay)) < min(len(delay), LEAST_EVENTS):
+        return _nothing("too few different delays")
     if dead_time_ns is None:
         dead_time_ns = visible_from(delay)
-    if dead_time_ns < 0:
-        raise ValueError(f"dead_time_ns must not be negative, not {dead_time_ns}")
     train = train_of_delays(delay, dead_time_ns=dead_time_ns, empty_ns=empty_ns)
     found = _fit(train, dead_time_ns, ("afterpulses are counted per pulse",))
     if found.dcr.value is not None and not np.size(empty_ns):
@@ -155,7 +157,7 @@ def visible_from(delay_ns: ArrayLike) -> float:
     """Delay from which on no pulses are lost, ns.
 
     Without losses short delays are never rarer than longer ones; the densest place of the delay
-    spectrum is therefore where losses end.
+    spectrum is therefore where losses end. 0 where no losses can be seen.
     """
     delay = np.sort(np.asarray(delay_ns, dtype=np.float64).ravel())
     if len(delay) < LEAST_EVENTS:
@@ -163,9 +165,10 @@ def visible_from(delay_ns: ArrayLike) -> float:
     held = max(len(delay) // 40, 10)
     width = delay[held:] - delay[:-held]
     first = int(np.argmin(width))
-    if first < held and delay[0] < width[first]:
+    at_once = np.count_nonzero(delay < width[first])
+    if at_once > held - 5 * sqrt(held):
         return 0.0
-    return float(delay[first] if first else delay[0])
+    return float(delay[first])
 
 
 def _fit(train: PulseTrain, dead_time_ns: float, notes: tuple[str, ...]) -> DelayFit:

@@ -6,7 +6,7 @@ from scipy.optimize import least_squares
 
 from analysis.sipm.baselines import as_records, baseline, sample_noise
 from analysis.sipm.pulse_shape import PulseShape
-from analysis.sipm.pulses import find_pulses
+from analysis.sipm.pulses import Pulses, find_pulses
 
 LEAST_PULSES = 5
 MOST_PULSES = 4000
@@ -14,6 +14,7 @@ MOST_RECORDS = 3000
 START_SIGMAS = 8.0
 QUIET_SIGMAS = 3.0
 LEAST_QUIET = 0.5
+MOST_CROWDED = 0.3
 CELLS_PER_SAMPLE = 4
 MOST_MISFIT = 0.1
 
@@ -33,13 +34,20 @@ def estimate_shape(waveforms: ArrayLike, dt_ns: float) -> PulseShape | None:
     waves = waves[np.isfinite(waves).all(axis=1)][: 10 * MOST_RECORDS]
     level = baseline(waves) if len(waves) else np.zeros(0)
     waves = (waves - level[:, None])[np.isfinite(level)]
-    if not len(waves):
+    first = _rough(waves, dt_ns) if len(waves) else None
+    if first is None:
         return None
+    some = waves[:MOST_RECORDS]
+    pulses = find_pulses(some, dt_ns, first)
+    if len(pulses.record) * first.fall_ns > MOST_CROWDED * max(pulses.live_ns, 1.0):
+        return None
+    return _refined(some, dt_ns, first, pulses) or first
+
+
+def _rough(waves: Array, dt_ns: float) -> PulseShape | None:
     noise = float(np.median(sample_noise(waves)))
-    if np.mean(waves < QUIET_SIGMAS * noise) < LEAST_QUIET:
-        return None
     fall = _first_fall(waves, noise)
-    if fall is None:
+    if fall is None or np.mean(waves < QUIET_SIGMAS * noise) < LEAST_QUIET:
         return None
     for _ in range(2):
         mean = _mean_pulse(waves, noise, fall)
@@ -47,10 +55,7 @@ def estimate_shape(waveforms: ArrayLike, dt_ns: float) -> PulseShape | None:
             return None
         shape, fall = _fitted(mean, fall)
         fall = max(fall, 2.0)
-    if shape is None:
-        return None
-    first = PulseShape(shape[0] * dt_ns, shape[1] * dt_ns)
-    return _refined(waves[:MOST_RECORDS], dt_ns, first) or first
+    return None if shape is None else PulseShape(shape[0] * dt_ns, shape[1] * dt_ns)
 
 
 def _first_fall(waves: Array, noise: float) -> float | None:
@@ -94,9 +99,8 @@ def _mean_pulse(waves: Array, noise: float, fall: float) -> Array | None:
     return np.asarray(np.median(cut[alone] / weight, axis=0), dtype=np.float64)
 
 
-def _refined(waves: Array, dt_ns: float, shape: PulseShape) -> PulseShape | None:
+def _refined(waves: Array, dt_ns: float, shape: PulseShape, pulses: Pulses) -> PulseShape | None:
     """Fit to the mean of isolated pulses, each at its own fitted time."""
-    pulses = find_pulses(waves, dt_ns, shape)
     fall = shape.fall_ns / dt_ns
     at = pulses.time_ns / dt_ns
     before, after = int(2 * fall) + 2, int(6 * fall) + 4

@@ -226,7 +226,7 @@ def _fit(x: Array, rate: Array, sigma: Array, gain: float, first: float) -> _Ste
         z = (offset + k[:, None] * g - x) / (g * np.sqrt(width**2 + p[-3] * k[:, None]))
         edge = ((kept_from - offset) / (g * p[-1])) ** 2
         noise = p[-2] - 0.5 * (((x - offset) / (g * p[-1])) ** 2 - edge)
-        return np.asarray(drop @ ndtr(z) + np.exp(np.clip(noise, -300, 300)), dtype=np.float64)
+        return np.asarray(drop @ ndtr(z) + np.exp(np.clip(noise, -300, 60)), dtype=np.float64)
 
     kept_from = float(x[0])
 
@@ -240,9 +240,10 @@ def _fit(x: Array, rate: Array, sigma: Array, gain: float, first: float) -> _Ste
         high_limit.append(height + 3)
     low_limit += [0.0, begin[-2] - 15, 0.03]
     high_limit += [0.05, begin[-2] + 3, 0.45]
+    scale = [0.1 * gain, 0.1 * gain, 0.05, *(0.3 for _ in k), 0.01, 1.0, 0.1]
     start = np.clip(begin, np.array(low_limit) + 1e-6, np.array(high_limit) - 1e-6)
     fit = least_squares(
-        apart, start, bounds=(low_limit, high_limit), x_scale="jac", max_nfev=MOST_CALLS
+        apart, start, bounds=(low_limit, high_limit), x_scale=scale, max_nfev=MOST_CALLS
     )
     p = fit.x
     # a flat direction gets a large error instead of none

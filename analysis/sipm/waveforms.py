@@ -31,6 +31,7 @@ __all__ = [
 METHOD = "pulses of waveforms"
 LEAST_PULSES = 60
 COUNTED_ABOVE = 0.5
+DELAYED_ABOVE = 0.3
 SINGLE_SHARE = 0.25
 MOST_SPREAD = 0.25
 MOST_CROWDED = 0.35
@@ -130,9 +131,9 @@ def dark_from_waveforms(
     dead_time_ns: delays below are not used. When absent, the distance at which overlapping pulses
         are still told apart, or more where pixels that recover hide early afterpulses.
 
-    Pulses above half a photoelectron count. Within the resolution after a pulse everything is added
-    to it; chance coincidences are taken off the crosstalk with the fitted rate,
-    1 - p = (1 - seen) exp(expected pulses in it).
+    Pulses above 0.3 photoelectrons count, so that afterpulses of pixels that recover are seen.
+    Within the resolution after a pulse everything is added to it; chance coincidences are taken off
+    the crosstalk with the fitted rate, 1 - p = (1 - seen) exp(expected pulses in it).
 
     Never raises for bad data: what cannot be told is unknown, with its reason.
     """
@@ -176,12 +177,13 @@ def _counted(
     reasons: tuple[str, ...],
 ) -> WaveformNoise:
     pe = pulses.amplitude_adc / (single.value or 1.0)
-    high = pe > COUNTED_ABOVE
+    high = pe > DELAYED_ABOVE
     delays = _delays(pulses, pe, high, dead_time_ns or pulses.resolution_ns)
     if dead_time_ns is None:
         for _ in range(LONGER_TRIES):
             longer = _delays(pulses, pe, high, LONGER * delays.dead_time_ns)
             if not _disagree(delays, longer):
+                delays = _widened(delays, longer)
                 break
             delays = longer
     crosstalk, probability = _crosstalk(pulses, pe, delays, shape)
@@ -217,6 +219,15 @@ def _disagree(short: DelayFit, longer: DelayFit) -> bool:
         return False
     extra = sqrt(max(b.sigma**2 - a.sigma**2, (0.3 * b.sigma) ** 2))
     return b.value - a.value > 1.5 * extra
+
+
+def _widened(short: DelayFit, longer: DelayFit) -> DelayFit:
+    """The fit with what a longer dead time changes added to the error of the afterpulses."""
+    a, b = short.afterpulse, longer.afterpulse
+    if a.value is None or b.value is None or a.sigma is None:
+        return short
+    sigma = hypot(a.sigma, max(b.value - a.value, 0.0))
+    return replace(short, afterpulse=replace(a, sigma=sigma))
 
 
 def _gate_weights(n_samples: int, dt_ns: float, part_ns: tuple[float, float], name: str) -> Array:
@@ -284,7 +295,7 @@ def _crosstalk(
     width = float(np.subtract(*np.quantile(singles, [0.84, 0.16])) / 2)
     leak = float(ndtr(-0.5 / max(width, 1e-3)))
     sigma = hypot(
-        sqrt((more + 1) * (n - more + 1) / n**3) * exp(coincident),
+        sqrt((max(more, n * coincident) + 1) * (n - more + 1) / n**3) * exp(coincident),
         kept * hypot(0.25 * early, rate_sigma),
         leak,
     )

@@ -33,7 +33,7 @@ def avalanches(
     n = rng.poisson(truth.dcr_hz * 1e-9 * length_ns)
     time, origin = length_ns * rng.random(n), np.zeros(n)
     size = np.ones(n)
-    times, sizes, origins = [], [], []
+    times, sizes, origins = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     while len(time):
         many = np.ones(len(time), dtype=np.int64)
         partners = generation = rng.poisson(truth.crosstalk * size)
