@@ -104,6 +104,8 @@ def contradictions(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
         return ("the two spectra have different bin widths: different ADC settings?",)
     runs = one_pair(on, off)
     found = evaluate(runs, np.array([MOST_F]), np.zeros(1))
+    if found.raw_gain[0] == 0:
+        return ("the variance does not rise with the mean",)
     return pair_sentences(found, runs, skip=JUDGED_HERE)
 
 

@@ -49,12 +49,12 @@ class Plan:
     shard_size: int = 500
     validation: float = 0.15
     held_out: float = 0.15
-    members: int = 3
+    members: int = 4
     hidden: int = 64
-    rate: float = 3e-3
-    batch: int = 512
-    epochs: int = 60
-    patience: int = 12
+    rate: float = 2e-3
+    batch: int = 256
+    epochs: int = 120
+    patience: int = 20
     workers: int = 2
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,8 @@ def test_the_features_do_not_depend_on_gain_and_pedestal() -> None:
 
 
 def test_a_pair_without_light_has_no_features() -> None:
-    rng = np.random.default_rng(1)
-    dark = [draw_pair(rng, CHANNEL)[1] for _ in range(2)]
-    assert "match" in str(features(*dark)) or "no light" in str(features(*dark))
+    dark = draw_pair(np.random.default_rng(1), replace(CHANNEL, light_pe=1e-6))
+    assert str(features(*dark)).startswith("no light")
 
 
 def test_examples_follow_from_the_seed() -> None:
@@ -121,7 +121,7 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         pytest.importorskip(needed)
     from analysis.sipm.learned.train import Plan, train
 
-    plan = Plan(shards=2, shard_size=30, members=1, epochs=3, workers=1)
+    plan = Plan(shards=2, shard_size=14, members=1, epochs=3, workers=1)
     work = tmp_path / "work"
     first = train(work, plan, Ranges(), tmp_path / "first")
     kept = {path: path.stat().st_mtime_ns for path in work.iterdir()}
