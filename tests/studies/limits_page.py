@@ -182,8 +182,8 @@ def _ensembles(outcomes: Sequence[Outcome]) -> str:
         "## Random devices",
         "",
         "*resolved*: noise of 3 to 30 % of a p.e., 0.03 to 3 MHz, light of 0.5 to 8 p.e. "
-        "*anything*: noise of 0.05 to 6 p.e., 1e-3 to 60 dark counts per gate, light of 0.3 to "
-        "60 p.e. Both: 1.5 to 5 V overvoltage, 1000 to 40 000 pixels, 3000 to 30 000 gates, and "
+        "*anything*: noise of 0.05 to 6 p.e., 1e-3 to 30 dark counts per gate, light of 0.3 to "
+        "30 p.e. Both: 1.5 to 5 V overvoltage, 1000 to 40 000 pixels, 3000 to 20 000 gates, and "
         "everything else as wide as `simulate.random_truth` makes it.",
         "",
         "| devices | method | answers | mean deviation | error seen | error claimed | pull width "

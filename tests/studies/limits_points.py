@@ -166,10 +166,10 @@ def resolved(rng: np.random.Generator, number: int) -> Point:
 
 
 def anything(rng: np.random.Generator, number: int) -> Point:
-    """A random device from new to heavily irradiated: 1e-3 to 60 dark counts per gate, noise of
-    0.05 to 6 p.e., light of 0.3 to 60 p.e."""
+    """A random device from new to heavily irradiated: 1e-3 to 30 dark counts per gate, noise of
+    0.05 to 6 p.e., light of 0.3 to 30 p.e."""
     return _random(
-        rng, "anything", number, dark=(1e-3, 60.0), noise_pe=(0.05, 6.0), light=(0.3, 60.0)
+        rng, "anything", number, dark=(1e-3, 30.0), noise_pe=(0.05, 6.0), light=(0.3, 30.0)
     )
 
 
@@ -192,7 +192,7 @@ def _random(
         truth,
         overvoltage_v=float(rng.uniform(1.5, 5)),
         mean_pe=in_logarithm(*light),
-        n_events=int(in_logarithm(3e3, 3e4)),
+        n_events=int(in_logarithm(3e3, 2e4)),
     )
     readout = random_readout(rng, truth, point.gain)
     if noise_pe is not None:

@@ -20,15 +20,17 @@ SEED = 20_261_122
 
 @dataclass(frozen=True)
 class Size:
-    """Trials per point of an axis, at dark rates that are slow to simulate, and of an ensemble."""
+    """Trials per point of an axis, with bright light, at dark rates that are slow to simulate, and
+    of an ensemble."""
 
     per_point: int
+    per_bright_point: int
     per_slow_point: int
     ensemble: int
 
 
-FULL = Size(24, 8, 250)
-QUICK = Size(2, 0, 12)
+FULL = Size(24, 16, 6, 250)
+QUICK = Size(2, 1, 0, 8)
 SLOW_DARK_PER_GATE = 100.0
 
 
@@ -37,8 +39,9 @@ def tasks(size: Size) -> Iterator[tuple[Point, int, int]]:
     todo = []
     for number, axis in enumerate(axes()):
         for index, point in enumerate(axis.points):
-            slow = point.dark_per_gate > SLOW_DARK_PER_GATE
-            n = size.per_slow_point if slow else size.per_point
+            n = size.per_bright_point if axis.name == "dcr_bright" else size.per_point
+            if point.dark_per_gate > SLOW_DARK_PER_GATE:
+                n = size.per_slow_point
             todo += [(point, trial, SEED + 1000 * number + index) for trial in range(n)]
     for number, ensemble in enumerate((resolved, anything)):
         seed = SEED + 100_000 * (number + 1)
