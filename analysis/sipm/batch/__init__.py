@@ -5,7 +5,7 @@ from analysis.sipm.batch.labels import Label, label_of
 from analysis.sipm.batch.priors import priors_of
 from analysis.sipm.batch.run import Progress, Settings, batch_steps, run_batch
 from analysis.sipm.batch.sources import Item, Naming, find_items
-from analysis.sipm.batch.work import Conditions
+from analysis.sipm.batch.tasks import Conditions
 
 __all__ = [
     "BatchError",

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from analysis.estimate import Estimate
 from analysis.sipm.batch.journal import BatchError
 from analysis.sipm.batch.labels import Channel
-from analysis.sipm.gain import DevicePrior
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from analysis.sipm.gain import DevicePrior
 
 UNITS = {
     "enf_divisor": "1",
@@ -26,13 +27,15 @@ METHOD = "earlier batch"
 
 def priors_of(
     spectra: "pd.DataFrame",
-) -> dict[tuple[Channel | None, float | None], DevicePrior]:
+) -> "dict[tuple[Channel | None, float | None], DevicePrior]":
     """Priors by channel and bias (V, to 1 mV) from the `spectra` of an earlier `Summary`.
 
     Spectra without a gain and outliers are left out. Raises BatchError when a channel is there
     twice at one bias, or when the table is none of a batch.
     """
     import pandas as pd
+
+    from analysis.sipm.gain import DevicePrior
 
     lacking = {"channel", "bias_v", "value", "sigma", "outlier"} - set(spectra.columns)
     if lacking:

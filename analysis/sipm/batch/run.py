@@ -13,18 +13,18 @@ from analysis.sipm.batch.labels import Channel, compiled
 from analysis.sipm.batch.parts import Expected
 from analysis.sipm.batch.software import software
 from analysis.sipm.batch.sources import Item, Naming, find_items
-from analysis.sipm.batch.work import Conditions, Task, analyse_all, no_answer
+from analysis.sipm.batch.tasks import Conditions, Task, analyse_all, no_answer
 from analysis.sipm.batch.workers import Submitter, Workers, opened
-from analysis.sipm.gain import DevicePrior
 
 if TYPE_CHECKING:
     from analysis.sipm.batch.summary import Summary
+    from analysis.sipm.gain import DevicePrior
 
 CHUNK = 16
 CHUNKS_AHEAD = 2
 SINGLES_FIRST = 4
 
-Priors = Mapping[tuple[Channel | None, float | None], DevicePrior]
+Priors = Mapping[tuple[Channel | None, float | None], "DevicePrior"]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from analysis.sipm.batch import (
 from analysis.sipm.batch import page as page_module
 from analysis.sipm.batch import work as work_module
 from analysis.sipm.batch.journal import FILE, read_records
-from analysis.sipm.batch.work import Task, analyse
+from analysis.sipm.batch.tasks import Task
+from analysis.sipm.batch.work import analyse
 from analysis.sipm.gain import DevicePrior, GainAnswer
 from analysis.sipm.spectrum import Spectrum
 from tests.analysis.sipm.batch.toys import VBD_V, Toy, write_csv, write_scan
