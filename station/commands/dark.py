@@ -149,7 +149,7 @@ def _gates(
     quantities = {
         "dcr": found.dcr,
         "crosstalk": found.crosstalk,
-        "afterpulse": found.afterpulse,
+        "afterpulse_in_gate": found.afterpulse_in_gate,
         "gain": found.gain,
         "pedestal": found.pedestal,
         "noise": found.noise,
