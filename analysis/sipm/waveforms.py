@@ -32,6 +32,9 @@ METHOD = "pulses of waveforms"
 LEAST_PULSES = 60
 COUNTED_ABOVE = 0.5
 DELAYED_ABOVE = 0.3
+# seen in simulated waveforms: pixels that recover, and pulses that pile up
+LOST_SHARE = 0.08
+LOST_IN_CROWD = 0.6
 SINGLE_SHARE = 0.25
 MOST_SPREAD = 0.25
 MOST_CROWDED = 0.35
@@ -186,6 +189,8 @@ def _counted(
                 delays = _widened(delays, longer)
                 break
             delays = longer
+    crowd = np.count_nonzero(high) / pulses.live_ns * pulses.resolution_ns
+    delays = _with_losses(delays, LOST_SHARE + LOST_IN_CROWD * crowd)
     crosstalk, probability = _crosstalk(pulses, pe, delays, shape)
     return WaveformNoise(
         dcr=_noted(delays.dcr, reasons),
@@ -228,6 +233,15 @@ def _widened(short: DelayFit, longer: DelayFit) -> DelayFit:
         return short
     sigma = hypot(a.sigma, max(b.value - a.value, 0.0))
     return replace(short, afterpulse=replace(a, sigma=sigma))
+
+
+def _with_losses(delays: DelayFit, share: float) -> DelayFit:
+    """The fit with the share of early, small afterpulses that are missed added to the error."""
+    found = delays.afterpulse
+    if found.value is None or found.sigma is None:
+        return delays
+    sigma = hypot(found.sigma, share * found.value)
+    return replace(delays, afterpulse=replace(found, sigma=sigma))
 
 
 def _gate_weights(n_samples: int, dt_ns: float, part_ns: tuple[float, float], name: str) -> Array:
