@@ -104,6 +104,7 @@ def axis_figure(axis: Axis, grades: Grades) -> Figure:
             )
             inside.plot(x, [100 * one.coverage for one in g], **style)
         error.set_yscale("log")
+        error.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
         error.plot([], [], color=INK2, lw=0.8, ls=":", label="claimed σ")
         error.plot([], [], "o", ms=9, mfc="none", mec="#C62828", label="errors that do not cover")
         error.set_ylabel("error seen, % of the gain")
@@ -119,6 +120,9 @@ def axis_figure(axis: Axis, grades: Grades) -> Figure:
         answers.set_xlabel(axis.title)
         if axis.logarithmic:
             answers.set_xscale("log")
+        if axis.values[-1] < 1e6:
+            shown = [x for i, x in enumerate(axis.values) if len(axis.values) < 10 or i % 2 == 1]
+            answers.set_xticks(shown, [f"{x:g}" for x in shown])
         figure.legend(
             *error.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8
         )

@@ -56,7 +56,7 @@ def write_page(outcomes: Sequence[Outcome], docs: Path) -> None:
     for axis in axes():
         save(axis_figure(axis, grades), pictures / f"sipm-limits-{axis.name}.png")
     parts = [
-        _head(),
+        _head(grades),
         _limits_table(grades),
         _map_part(found),
         _ensembles(outcomes),
@@ -66,8 +66,9 @@ def write_page(outcomes: Sequence[Outcome], docs: Path) -> None:
     _write_grades(grades, docs / GRADES)
 
 
-def _head() -> str:
+def _head(grades: Grades) -> str:
     truth = REFERENCE_DEVICE
+    trials = [g.n for (axis, method, _), g in grades.items() if method == "chooser" and g.n > 1]
     levels = ", ".join(f"{level:g}" for level in SCAN_LEVELS)
     dark = {point.x: point for axis in axes() if axis.name == "dcr" for point in axis.points}
     lost = {x: 1 - dark[x].effective_gain / dark[x].gain for x in (1e9, 1e10)}
@@ -78,20 +79,23 @@ Written by `make study` (`tests/studies`); the numbers of every point are in
 
 **How.** Simulated devices with known truth are measured by every method. The reference device has
 {truth.n_pixels} pixels (4 mm² at 15 µm), 27.9 ADC/pe at 3 V overvoltage and 25 °C, gain spread
-{truth.gain_spread:.0%}, prompt crosstalk 0.06, afterpulses {truth.afterpulse:.0%}, recovery
-{truth.recovery_ns:g} ns, pulses of {truth.pulse_tau_ns:g} ns in a gate of {GATE_NS:g} ns, 1 MHz
-of dark counts, noise 0.1 p.e., light of 3 p.e. with {truth.light_jitter:.0%} jitter; one property
-is changed at a time. The simulator knows more than the models: two afterpulse times, recovery of
+{_percent(truth.gain_spread)}, prompt crosstalk 0.06, afterpulses {_percent(truth.afterpulse)},
+recovery {truth.recovery_ns:g} ns, pulses of {truth.pulse_tau_ns:g} ns in a gate of
+{GATE_NS:g} ns, 1 MHz of dark counts, noise 0.1 p.e., light of 3 p.e. with
+{_percent(truth.light_jitter)} jitter; one property is changed at a time. The simulator knows more than the models: two afterpulse times, recovery of
 trigger probability and of charge, finite pixels, pulses cut by the gate. What the methods are told
-was drawn about the truth with the error that it claims: F to {DIVISOR_ERROR:.0%}, light jitter to
-{JITTER_ERROR:.1%} (absolute), number of pixels exactly; the dark-only method pedestal to
-{BASELINE_ERROR_PE:g} p.e. and noise to {NOISE_ERROR:.0%}. The intensity scan has
+was drawn about the truth with the error that it claims: F to {_percent(DIVISOR_ERROR)}, light jitter to
+{_percent(JITTER_ERROR)} (absolute), number of pixels exactly; the dark-only method pedestal to
+{BASELINE_ERROR_PE:g} p.e. and noise to {_percent(NOISE_ERROR)}. The intensity scan has
 {len(SCAN_LEVELS) + 1} levels (1, {levels} times the light) with one light-off run.
+
+Every point was measured {min(trials)} to {max(trials)} times: a coverage of one point is known to
+{50 / max(trials) ** 0.5:.0f} % at best, which is why the verdicts below allow for it.
 
 **Graded against** the gain G of the light in the gate; where pixels do not recover between
 avalanches, against the *effective gain* G &lt;s²&gt;/&lt;s&gt;, s being the charge of an avalanche
 relative to that of a recovered pixel (`irradiation.pixel_state`, with crosstalk among the
-candidates). For the reference device it is {lost[1e9]:.2%} below G at 1 GHz and {lost[1e10]:.2%} at
+candidates). For the reference device it is {_percent(lost[1e9])} below G at 1 GHz and {_percent(lost[1e10])} at
 10 GHz. The gate cuts 1.3 % off the pulses of the light, which is part of their G, but nothing off
 most dark counts: dark counts alone are graded against that larger charge.
 
@@ -138,6 +142,10 @@ def _reach_cell(grades: Grades, axis: Axis, method: str) -> str:
     if low == reached[0] and high == reached[-1]:
         return f"all, {_number(low)} to {_number(high)}" + mark
     return f"{_number(low)} to {_number(high)}" + mark
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
 
 
 def _number(x: float) -> str:

@@ -4,7 +4,7 @@ import argparse
 import csv
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -35,40 +35,43 @@ SLOW_DARK_PER_GATE = 100.0
 
 
 def tasks(size: Size) -> Iterator[tuple[Point, int, int]]:
-    """(point, trial, seed) of every measurement, the slow ones first."""
-    todo = []
+    """(point, trial, seed) of every measurement; all points advance together."""
+    todo: list[tuple[float, tuple[Point, int, int]]] = []
     for number, axis in enumerate(axes()):
         for index, point in enumerate(axis.points):
             n = size.per_bright_point if axis.name == "dcr_bright" else size.per_point
             if point.dark_per_gate > SLOW_DARK_PER_GATE:
                 n = size.per_slow_point
-            todo += [(point, trial, SEED + 1000 * number + index) for trial in range(n)]
+            seed = SEED + 1000 * number + index
+            todo += [(trial / n, (point, trial, seed)) for trial in range(n)]
     for number, ensemble in enumerate((resolved, anything)):
         seed = SEED + 100_000 * (number + 1)
         for trial in range(size.ensemble):
-            todo.append((ensemble(np.random.default_rng([seed, 7, trial]), trial), trial, seed))
-    yield from sorted(todo, key=lambda task: -task[0].dark_per_gate * task[0].n_events)
+            device = ensemble(np.random.default_rng([seed, 7, trial]), trial)
+            todo.append((trial / size.ensemble, (device, trial, seed)))
+    yield from (task for _, task in sorted(todo, key=lambda one: one[0]))
 
 
-def run(size: Size, processes: int = PROCESSES) -> list[Outcome]:
-    """All outcomes of a study."""
+def run(size: Size, processes: int = PROCESSES) -> Iterator[Outcome]:
+    """All outcomes of a study, as they come."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     with ProcessPoolExecutor(processes) as pool:
-        found = pool.map(_measured, tasks(size), chunksize=4)
-        return [outcome for outcomes in found for outcome in outcomes]
+        for outcomes in pool.map(_measured, tasks(size), chunksize=2):
+            yield from outcomes
 
 
 def _measured(task: tuple[Point, int, int]) -> list[Outcome]:
     return measure(*task)
 
 
-def write(outcomes: Sequence[Outcome], path: Path) -> None:
+def write(outcomes: Iterable[Outcome], path: Path) -> None:
     """Keep outcomes as CSV, so that the page can be written again without the study."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", buffering=1) as file:
         writer = csv.DictWriter(file, [f.name for f in fields(Outcome)])
         writer.writeheader()
-        writer.writerows(asdict(outcome) for outcome in outcomes)
+        for outcome in outcomes:
+            writer.writerow(asdict(outcome))
 
 
 def read(path: Path) -> list[Outcome]:
@@ -100,7 +103,7 @@ def main() -> None:
     if arguments.keep and arguments.keep.exists():
         outcomes = read(arguments.keep)
     else:
-        outcomes = run(QUICK if arguments.quick else FULL)
+        outcomes = list(run(QUICK if arguments.quick else FULL))
         if arguments.keep:
             write(outcomes, arguments.keep)
     from tests.studies.limits_page import write_page
