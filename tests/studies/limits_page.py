@@ -85,8 +85,8 @@ recovery {truth.recovery_ns:g} ns, pulses of {truth.pulse_tau_ns:g} ns in a gate
 {_percent(truth.light_jitter)} jitter; one property is changed at a time.
 
 The simulator knows more than the models: two afterpulse times, recovery of trigger probability and
-of charge, finite pixels, pulses cut by the gate. What the methods are told was drawn about the truth
-with the error that it claims: F to {_percent(DIVISOR_ERROR)}, light jitter to
+of charge, finite pixels, pulses cut by the gate. What the methods are told was drawn about the
+truth with the error that it claims: F to {_percent(DIVISOR_ERROR)}, light jitter to
 {_percent(JITTER_ERROR)} (absolute), number of pixels exactly; the dark-only method pedestal to
 {BASELINE_ERROR_PE:g} p.e. and noise to {_percent(NOISE_ERROR)}. The intensity scan has
 {len(SCAN_LEVELS) + 1} levels (1, {levels} times the light) with one light-off run.
@@ -98,8 +98,8 @@ Every point was measured {min(trials)} to {max(trials)} times: a coverage of one
 avalanches, against the *effective gain* G &lt;s²&gt;/&lt;s&gt;, s being the charge of an avalanche
 relative to that of a recovered pixel (`irradiation.pixel_state`, with crosstalk among the
 candidates). For the reference device it is {_percent(lost[1e9])} below G at 1 GHz and
-{_percent(lost[1e10])} at 10 GHz. The gate cuts 1.3 % off the pulses of the light, which is part of their G, but nothing off
-most dark counts: dark counts alone are graded against that larger charge.
+{_percent(lost[1e10])} at 10 GHz. The gate cuts 1.3 % off the pulses of the light, which
+is part of their G, but nothing off most dark counts: dark counts alone are graded against that larger charge.
 
 **Words.** *Error seen*: half the central 68 % interval of found/true - 1. *Pull width*: rms of
 (found - true)/σ. *Coverage*: answers within 1 σ; 68 % is right. *Catastrophic*: more than 5 σ and
