@@ -99,7 +99,8 @@ avalanches, against the *effective gain* G &lt;s²&gt;/&lt;s&gt;, s being the ch
 relative to that of a recovered pixel (`irradiation.pixel_state`, with crosstalk among the
 candidates). For the reference device it is {_percent(lost[1e9])} below G at 1 GHz and
 {_percent(lost[1e10])} at 10 GHz. The gate cuts 1.3 % off the pulses of the light, which
-is part of their G, but nothing off most dark counts: dark counts alone are graded against that larger charge.
+is part of their G, but nothing off most dark counts: dark counts alone are graded against that
+larger charge.
 
 **Words.** *Error seen*: half the central 68 % interval of found/true - 1. *Pull width*: rms of
 (found - true)/σ. *Coverage*: answers within 1 σ; 68 % is right. *Catastrophic*: more than 5 σ and
