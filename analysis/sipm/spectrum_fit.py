@@ -25,10 +25,10 @@ from analysis.sipm.response import (
 # only keep apart what a spectrum of few or badly resolved events can't: crosstalk, afterpulses and
 # their recovery, dark counts at the edge of the gate.
 PRIORS = {
-    "crosstalk": (0.1, 0.3),
-    "afterpulse": (0.02, 0.07),
-    "log_recovery": (0.0, 1.0),
-    "dark_edge": (0.005, 0.04),
+    "crosstalk": (0.1, 0.2),
+    "afterpulse": (0.02, 0.05),
+    "log_recovery": (0.0, 0.8),
+    "dark_edge": (0.005, 0.03),
 }
 CENTER = np.array([PRIORS.get(name, (0.0, np.inf))[0] for name in NAMES])
 WEIGHT = np.array([PRIORS.get(name, (0.0, np.inf))[1] ** -2.0 for name in NAMES])
