@@ -121,4 +121,4 @@ def _opened(path: str, stamp_ns: int, thread: int) -> Any:
     """The ROOT file, kept open: finding a histogram costs more than reading it."""
     import uproot
 
-    return uproot.open(path, object_cache=None, array_cache=None)
+    return uproot.open(path, object_cache=8, array_cache=None)
