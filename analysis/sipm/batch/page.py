@@ -150,8 +150,11 @@ def _distribution(axes: "Axes", frame: pd.DataFrame, name: str, title: str, unit
     axes.axvline(middle, color=INK, linewidth=0.8, linestyle="--")
     axes.set_ylim(0, counts.max() * 1.45)
     beyond = frame[(frame[name] < low) | (frame[name] > high)]
-    relative = f" ({spread / abs(middle):.1%})" if middle else ""
-    text = f"median {middle:.4g}\nrobust σ {spread:.2g}{relative}\n{len(known)} of {len(frame)}"
+    relative = f" ({spread / abs(middle):.1%})" if middle and unit != "V" else ""
+    digits = int(np.clip(1 - np.floor(np.log10(max(spread, least))), 0, 6))
+    text = (
+        f"median {middle:.{digits}f}\nrobust σ {spread:.2g}{relative}\n{len(known)} of {len(frame)}"
+    )
     axes.text(0.98, 0.97, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.8)
     for side, rows in (("low", beyond[beyond[name] < low]), ("high", beyond[beyond[name] > high])):
         if len(rows):
