@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.sipm.readers import _text, read_spectrum
+from analysis.sipm.readers import decoded_text, read_spectrum
 from analysis.sipm.spectrum import Spectrum
 from analysis.sipm.text_columns import Columns, SpectrumFileError, read_columns
 
@@ -145,7 +145,7 @@ def _floats(file: Path, values: NDArray[Any], name: str) -> Array:
 
 
 def _from_text(file: Path, kind: Kind | None) -> DarkData | None:
-    columns = read_columns(file, _text(file))
+    columns = read_columns(file, decoded_text(file))
     width = columns.values.shape[1]
     if width >= LEAST_SAMPLES:
         return WaveformTable(columns.values, None)

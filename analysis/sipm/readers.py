@@ -69,7 +69,8 @@ def _head(file: Path) -> bytes:
         return stream.read(8)
 
 
-def _text(file: Path) -> str:
+def decoded_text(file: Path) -> str:
+    """Content of a text file in any usual encoding, gzip or plain; SpectrumFileError if binary."""
     try:
         raw = file.read_bytes()
         if raw.startswith(b"\x1f\x8b"):
@@ -87,7 +88,7 @@ def _text(file: Path) -> str:
 
 
 def _read_text(file: Path, bin_width: float) -> Spectrum:
-    columns = read_columns(file, _text(file))
+    columns = read_columns(file, decoded_text(file))
     meta = {"file": str(file), "header": columns.header, "columns": columns.names}
     width = columns.values.shape[1]
     if width == 1:

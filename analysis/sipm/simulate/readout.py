@@ -130,7 +130,7 @@ def wander(
 
 def charge_noise(rng: np.random.Generator, readout: Readout, n_events: int) -> NDArray[np.float64]:
     """Pedestal and all noise of `n_events` charges, ADC."""
-    charge = np.full(n_events, readout.pedestal_adc)
+    charge = np.full(n_events, readout.pedestal_adc, dtype=np.float64)
     if readout.noise_adc > 0:
         charge += readout.noise_adc * rng.standard_normal(n_events)
     if readout.one_over_f_adc > 0:

@@ -154,3 +154,8 @@ def test_a_coupling_that_leaves_no_charge_in_the_gate_is_refused() -> None:
 def test_impossible_readouts_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must|outside|monotonic|bits"):
         Readout(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_whole_number_of_adc_is_a_pedestal_too() -> None:
+    charges = charge_noise(np.random.default_rng(1), Readout(pedestal_adc=100, noise_adc=1.0), 1000)
+    assert charges.mean() == pytest.approx(100.0, abs=0.2)
