@@ -21,11 +21,14 @@ Grades = Mapping[tuple[str, str, float], Grade]
 
 @dataclass(frozen=True)
 class Limits:
-    """Dark count rates in Hz up to which peaks tell the gain, and a pair to 3 % and to 10 %."""
+    """Dark count rates in Hz up to which peaks tell the gain, and a pair to 3 % and to 10 %; the
+    range in which dark counts alone do; and the highest rate that was tried."""
 
     peaks: float
     pair_good: float
     pair_poor: float
+    dark_alone: tuple[float, float]
+    tried: float
 
 
 def limits(grades: Grades) -> Limits:
@@ -34,6 +37,8 @@ def limits(grades: Grades) -> Limits:
         peaks=reach(grades, "dcr", "full_fit")[1],
         pair_good=_rate_at_error(grades, GOOD_ERROR),
         pair_poor=_rate_at_error(grades, POOR_ERROR),
+        dark_alone=reach(grades, "dcr", "dark_only"),
+        tried=max(x for axis, _, x in grades if axis == "dcr_bright"),
     )
 
 

@@ -167,7 +167,10 @@ def _map_part(found: Limits) -> str:
         f"and the ratio of characteristic functions of a light-on and a light-off run take over, "
         f"with a divisor F that was measured while peaks were seen: with {BRIGHT_PE:g} p.e. of "
         f"light and 20 000 gates to 3 % up to {_number(found.pair_good)} Hz and to 10 % up to "
-        f"{_number(found.pair_poor)} Hz. The error falls with the square root of the gates.",
+        f"{_number(found.pair_poor)} Hz{_if_last(found)}. The error falls with the square root of "
+        f"the gates. Dark counts alone tell the gain from {_number(found.dark_alone[0])} to "
+        f"{_number(found.dark_alone[1])} Hz, if pedestal and noise are known absolutely, "
+        "without AC coupling, and with pulses of one exponential.",
         "",
         f"As fluence (1 MeV neq/cm²) at {OVERVOLTAGE_V:g} V overvoltage, before annealing, with "
         "the default `irradiation.Damage` (6e-5 Hz per mm², V and neq/cm² at -30 °C, doubling "
@@ -186,6 +189,10 @@ def _map_part(found: Limits) -> str:
             lines.append(f"| {area:g} mm² | {temperature:+g} | " + " | ".join(cells) + " |")
     lines += ["", "![fluence and temperature](pictures/sipm-limits-map.png)", ""]
     return "\n".join(lines)
+
+
+def _if_last(found: Limits) -> str:
+    return ", the highest rate that was tried" if found.pair_poor >= found.tried else ""
 
 
 def _ensembles(outcomes: Sequence[Outcome]) -> str:
