@@ -33,6 +33,7 @@ WINDOW_CHI2 = 18.0
 FINE_CHI2 = 14.0
 FINE_TRIALS = 61
 MOST_ZOOMS = 4
+MOST_TRIALS = 400
 MOST_VALLEYS = 8
 FINEST_DIGITS = 6
 LEAST_ENVELOPE = 0.3
@@ -126,32 +127,34 @@ def gain_profile(pair: PairFunctions, known: LightPrior) -> GainProfile:
         ln_gain, theta = _at_best(trials, chi2, thetas)
     window = _around(trials, chi2, WINDOW_CHI2)
     step = 0.12 / max(pair.shift / pair.slope, 2.0)
-    trials = np.linspace(*window, int(np.clip((window[1] - window[0]) / step, 40, 400)))
+    trials = np.linspace(*window, int(np.clip((window[1] - window[0]) / step, 40, MOST_TRIALS)))
     seen = pair.at(_informative(pair, known, trials))
     for _ in range(2):
         problem = _weighted(seen, known, ln_gain, theta)
         chi2, thetas = _profile(problem, trials)
         ln_gain, theta = _at_best(trials, chi2, thetas)
-        trials = _valleys(trials, chi2)
+        trials = _with_valleys(trials, chi2)
     problem = _weighted(seen, known, ln_gain, theta)
     chi2, thetas = _profile(problem, trials)
     for _ in range(MOST_ZOOMS):
-        trials = np.linspace(*_around(trials, chi2, FINE_CHI2), FINE_TRIALS)
+        window = _around(trials, chi2, FINE_CHI2)
+        n_trials = int(np.clip((window[1] - window[0]) / step, FINE_TRIALS, MOST_TRIALS))
+        trials = np.linspace(*window, n_trials)
         chi2, thetas = _profile(problem, trials)
-        if np.count_nonzero(chi2 < chi2.min() + FINE_CHI2) > FINE_TRIALS / 3:
+        if np.count_nonzero(chi2 < chi2.min() + FINE_CHI2) > n_trials / 3:
             break
     return GainProfile(trials, chi2, thetas, problem.ndf)
 
 
-def _valleys(trials: Array, chi2: Array) -> Array:
-    """Denser trials around the lowest minima: one can be much narrower than the step."""
+def _with_valleys(trials: Array, chi2: Array) -> Array:
+    """The trials and denser ones around the lowest minima, which can be narrower than the step."""
     inner = (chi2[1:-1] <= chi2[:-2]) & (chi2[1:-1] <= chi2[2:])
     lowest = np.flatnonzero(np.concatenate([[True], inner, [True]]))
     lowest = lowest[np.argsort(chi2[lowest])][:MOST_VALLEYS]
     left = trials[np.maximum(lowest - 1, 0)]
     right = trials[np.minimum(lowest + 1, len(trials) - 1)]
     dense = np.linspace(left, right, 9).ravel()
-    return np.unique(np.round(dense, FINEST_DIGITS))
+    return np.unique(np.round(np.concatenate([trials, dense]), FINEST_DIGITS))
 
 
 def reference_profile(pair: PairFunctions, known: LightPrior, ln_gain: Array) -> Array:

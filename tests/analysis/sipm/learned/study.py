@@ -191,7 +191,9 @@ def draw_resolution(
                 ]
                 panel.loglog(noises, [np.nan if s is None else s for s in sigma], "o-", ms=3)
             panel.grid(alpha=0.3)
-    figure.legend(panels[0, 0].lines, list(WAYS), ncols=3, loc="outside lower center", fontsize=8)
+            panel.set_xticks(noises, [f"{s:g}" for s in noises])
+            panel.minorticks_off()
+    figure.legend(panels[0, 0].lines, list(WAYS), ncols=3, loc="outside upper center", fontsize=8)
     figure.supxlabel("noise / p.e.")
     figure.supylabel("median error of the gain / %")
     figure.savefig(target)
