@@ -59,6 +59,7 @@ def write_page(outcomes: Sequence[Outcome], docs: Path) -> None:
         _head(grades),
         _limits_table(grades),
         _map_part(found),
+        _rules(outcomes),
         _ensembles(outcomes),
         *(_axis_part(axis, grades) for axis in axes()),
     ]
@@ -193,6 +194,51 @@ def _map_part(found: Limits) -> str:
 
 def _if_last(found: Limits) -> str:
     return ", the highest rate that was tried" if found.pair_poor >= found.tried else ""
+
+
+def _rules(outcomes: Sequence[Outcome]) -> str:
+    """What the study says about the order in which the chooser believes its methods."""
+
+    def of(method: str, *kinds: str) -> Grade:
+        return grade([o for o in outcomes if o.method == method and (not kinds or o.axis in kinds)])
+
+    def says(g: Grade) -> str:
+        return (
+            f"seen {100 * g.seen:.2g} %, claimed {100 * g.claimed:.2g} %, pull width "
+            f"{g.pull_width:.2f}, {g.coverage:.0%} within 1 σ, {g.catastrophic} of {g.known} "
+            "catastrophic"
+        )
+
+    rows = (
+        ("Peaks come first", "full fit, resolved", of("full_fit", "resolved")),
+        (
+            "and are believed alone at high dark rates",
+            "full fit, anything",
+            of("full_fit", "anything"),
+        ),
+        ("A pair with known F takes over", "mean and dispersion, all", of("mean_dispersion")),
+        ("An intensity scan measures", "intensity scan, all", of("intensity_scan")),
+        (
+            "Dark counts alone measure",
+            "pulses of one exponential (the axes)",
+            of("dark_only", *(axis.name for axis in axes())),
+        ),
+        ("", "any pulse shape (random devices)", of("dark_only", "resolved", "anything")),
+        ("The ratio, F known", "resolved", of("ratio", "resolved")),
+        ("", "anything", of("ratio", "anything")),
+        ("The ratio, F unknown", "anything", of("ratio_free", "anything")),
+        ("extract_gain as a whole", "pair, everything", of("chooser")),
+        ("", "scan and dark run too, random devices", of("chooser_all")),
+    )
+    lines = [
+        "## What the chooser may rest on",
+        "",
+        "| rule | graded on | found |",
+        "|---|---|---|",
+        *(f"| {rule} | {where} | {says(g)} |" for rule, where, g in rows if g.known),
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _ensembles(outcomes: Sequence[Outcome]) -> str:
