@@ -68,7 +68,10 @@ def working_part(spectrum: Spectrum) -> Working:
     starts = np.arange(begin, end, factor)
     stop = min(int(starts[-1]) + factor, len(counts))
     joined = np.add.reduceat(counts[:stop], starts)
-    return Working(joined, np.append(edges[starts], edges[stop]), begin, factor, tuple(reasons))
+    # Where the source ends early the last bin is still as wide as the others: the fit needs that.
+    last = edges[starts[-1]]
+    end_of_last = last + (edges[stop] - last) * factor / (stop - starts[-1])
+    return Working(joined, np.append(edges[starts], end_of_last), begin, factor, tuple(reasons))
 
 
 def find_seeds(working: Working) -> Seeds | None:

@@ -98,6 +98,17 @@ def test_bins_finer_than_the_data_are_joined(width: float) -> None:
     assert any("joined" in reason for reason in fit.reasons)
 
 
+@pytest.mark.parametrize("step", [2, 3, 4])
+def test_joined_bins_are_as_wide_where_the_histogram_ends_with_the_data(step: int) -> None:
+    _, spectrum = one(2.0)
+    charges = np.repeat(spectrum.centers, spectrum.counts.astype(int))
+    coarse = step * np.floor(charges / step)
+    comb = fit_peaks(Spectrum.from_charges(coarse, bin_width=1.0))
+    whole = fit_peaks(Spectrum.from_charges(coarse, bin_width=float(step)))
+    assert comb.gain.value == pytest.approx(whole.gain.value, rel=1e-6)
+    assert comb.gain.sigma == pytest.approx(whole.gain.sigma, rel=1e-3)
+
+
 @pytest.mark.parametrize(("scale", "offset"), [(1e-3, 0.0), (100.0, 0.0), (1.0, -5000.0)])
 def test_the_unit_and_the_origin_of_the_axis_do_not_matter(scale: float, offset: float) -> None:
     channel, spectrum = one(2.0)
