@@ -173,12 +173,13 @@ def _named(file: Path, columns: Columns, names: tuple[str, ...]) -> tuple[int, l
     roles = [_role(name) for name in names]
     voltages = [i for i, role in enumerate(roles) if role == "voltage"]
     currents = [i for i, role in enumerate(roles) if role == "current"]
-    if not voltages and not currents and len(names) == 2:
-        return _nameless(file, columns)
-    if not voltages and len(currents) == 1 and len(names) == 2:
-        voltages = [1 - currents[0]]
-    if not currents and len(voltages) == 1 and len(names) == 2:
-        currents = [1 - voltages[0]]
+    if len(names) == 2 and not any(OTHER_NAMES.search(name) for name in names):
+        if not voltages and not currents:
+            return _nameless(file, columns)
+        if not voltages and len(currents) == 1:
+            voltages = [1 - currents[0]]
+        if not currents and len(voltages) == 1:
+            currents = [1 - voltages[0]]
     if not voltages or not currents:
         missing = "voltage" if not voltages else "current"
         raise SpectrumFileError(

@@ -93,6 +93,9 @@ BAD = {
     "empty": ("", "the file is empty"),
     "no numbers": ("hello\nworld\n", "no numbers"),
     "unit": ("Voltage (V),Current (Ohm)\n20,1\n21,2\n", r"line 1, current \(ohm\): the unit 'ohm'"),
+    "no current of two columns": ("Voltage (V),Temperature\n20,1\n21,2\n", "like a current"),
+    "no voltage of two columns": ("Time,Current (nA)\n20,1\n21,2\n", "like a voltage"),
+    "neither of two columns": ("Time,Temperature\n20,1\n21,2\n", "like a voltage"),
     "no current": ("Voltage (V),Temperature,Humidity\n20,1,2\n", "like a current"),
 }
 
