@@ -114,13 +114,17 @@ def priors_from_answers(file: Path, sources: Sequence[str]) -> list[DevicePrior 
         raise GainError(f"{file}: not the output of tessera gain --json: {error}") from error
     answers = answers if isinstance(answers, list) else [answers]
     try:
+        names = [Path(answer["source"]).name for answer in answers]
         priors: dict[str, DevicePrior | None] = {
-            Path(answer["source"]).name: _prior(answer) for answer in answers
+            name: _prior(answer) for name, answer in zip(names, answers, strict=True)
         }
     except (KeyError, TypeError, ValueError) as error:
         raise GainError(f"{file}: not the output of tessera gain --json: {error!r}") from error
     if len(answers) == 1:
         return [*priors.values()] * len(sources)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise GainError(f"{file}: several answers for files named {', '.join(twice[:4])}")
     lacking = [source for source in sources if Path(source).name not in priors]
     if lacking:
         raise GainError(f"{file}: no answer for {', '.join(lacking[:4])}")

@@ -150,6 +150,18 @@ def test_earlier_answers_of_several_devices_are_told_apart_by_file_name(
     assert "no answer for" in result.stderr
 
 
+def test_earlier_answers_of_two_files_of_the_same_name_are_refused(
+    peaks: Path, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "earlier.json"
+    one = {"value": 20.0, "sigma": 0.1, "unit": "ADC/pe", "method": "m", "quantities": {}}
+    sources = ("52V/channel_07.csv", "53V/channel_07.csv")
+    earlier.write_text(json.dumps([{**one, "source": source} for source in sources]))
+    result = runner.invoke(app, ["gain", str(peaks / "channel_07.csv"), "--prior", str(earlier)])
+    assert result.exit_code == 2
+    assert "several answers for files named channel_07.csv" in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"source": "a"}]', "not json"])
 def test_a_prior_that_is_none_is_refused_by_name(peaks: Path, tmp_path: Path, text: str) -> None:
     earlier = tmp_path / "earlier.json"
