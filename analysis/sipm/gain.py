@@ -25,8 +25,11 @@ from analysis.sipm.gain_methods import (
     Evidence,
     Method,
     gather,
+    is_amplitude,
     quantities_of,
 )
+from analysis.sipm.moments import Flaw
+from analysis.sipm.refusals import flaw_sentences
 from analysis.sipm.spectrum import Spectrum
 
 __all__ = ["METHODS", "DevicePrior", "Evidence", "GainAnswer", "Method", "extract_gain"]
@@ -113,6 +116,8 @@ def extract_gain(
     }
     doubts = _doubts(chosen, candidates, agreement)
     doubts += _runs_apart(candidates) + _impossible_divisor(chosen, evidence)
+    if evidence.flaws & Flaw.SPIKE:
+        doubts += [(True, text) for text in flaw_sentences(Flaw.SPIKE, "light-on", on.n_entries)]
     if any(refuse for refuse, _ in doubts) and not _beyond_doubt(name, chosen):
         texts = [text for _, text in doubts]
         gain = unknown(UNIT, chosen.method, *texts, *chosen.reasons, goodness=chosen.goodness)
@@ -213,7 +218,7 @@ def _runs_apart(candidates: Mapping[str, Estimate]) -> list[tuple[bool, str]]:
 
 def _impossible_divisor(chosen: Estimate, evidence: Evidence) -> list[tuple[bool, str]]:
     """Whether the pair, with this gain, needs a divisor F that no SiPM has."""
-    if evidence.off is None or evidence.fit.kind == "amplitude" or chosen.value is None:
+    if evidence.off is None or is_amplitude(evidence.fit) or chosen.value is None:
         return []
     prior = evidence.prior
     product = gain_times_divisor(evidence.on, evidence.off, prior.light_jitter, prior.n_pixels)

@@ -12,13 +12,18 @@ from analysis.sipm.dispersion import (
     mean_dispersion,
 )
 from analysis.sipm.light_scan import IntensityScan, intensity_scan
+from analysis.sipm.moments import Flaw, one_summary
 from analysis.sipm.peaks import PeakFit, fit_peaks
 from analysis.sipm.spectrum import Spectrum
 
 METHOD = "full fit, peak spacing, mean and dispersion"
 UNIT = "ADC/pe"
 PEAK_METHODS = ("full_fit", "peak_spacing")
-MOST_ERROR_WITHOUT_PEDESTAL = 0.01
+MOST_ERROR_WITHOUT_PEDESTAL = 0.005
+MOST_ERROR_OF_FEW_PEAKS = 0.01
+MANY_PEAKS = 4
+CERTAIN_PEAKS = 5
+CERTAIN_CONTRAST = 0.5
 FIT_QUANTITIES = (
     "pedestal",
     "noise",
@@ -59,6 +64,7 @@ class Evidence:
 
     fit: peaks of the light-on run. divisor: F from the prior, unknown where the prior has none;
     own_divisor: F from this run's own peaks, which makes a method a check and not a measurement.
+    flaws: what is wrong with the light-on run by itself.
     """
 
     on: Spectrum
@@ -71,6 +77,7 @@ class Evidence:
     own_divisor: Estimate
     gate_ns: float | None
     pulse_tau_ns: float | None
+    flaws: Flaw
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,7 @@ def gather(
         own_divisor=enf_divisor(fit),
         gate_ns=gate_ns,
         pulse_tau_ns=pulse_tau_ns,
+        flaws=Flaw(int(one_summary(on).flaws[0])),
     )
 
 
@@ -130,7 +138,25 @@ def _full_fit(evidence: Evidence) -> Estimate | None:
 
 
 def _peak_spacing(evidence: Evidence) -> Estimate | None:
-    return evidence.fit.gain if evidence.fit.kind == "amplitude" else None
+    fit = evidence.fit
+    gain = fit.gain
+    if fit.kind != "amplitude" or gain.value is None or gain.sigma is None:
+        return None
+    n_peaks = gain.goodness.get("n_peaks", 0.0)
+    if n_peaks < MANY_PEAKS and gain.sigma > MOST_ERROR_OF_FEW_PEAKS * gain.value:
+        why = f"{n_peaks:.0f} peaks that scatter by {gain.sigma / gain.value:.1%} may be chance"
+        return unknown(UNIT, gain.method, why, *gain.reasons, goodness=gain.goodness)
+    return gain
+
+
+def is_amplitude(fit: PeakFit) -> bool:
+    """Whether the peaks leave no doubt that these are not the charges of all gates."""
+    figures = fit.gain.goodness
+    return (
+        fit.kind == "amplitude"
+        and figures.get("n_peaks", 0.0) >= CERTAIN_PEAKS
+        and figures.get("contrast", 0.0) >= CERTAIN_CONTRAST
+    )
 
 
 def _peaks_of_off(evidence: Evidence) -> Estimate | None:
@@ -141,7 +167,7 @@ def _peaks_of_off(evidence: Evidence) -> Estimate | None:
 def _mean_dispersion(evidence: Evidence) -> Estimate | None:
     if evidence.off is None:
         return None
-    if evidence.fit.kind == "amplitude":
+    if is_amplitude(evidence.fit):
         why = "amplitude spectrum: mean and dispersion needs charges of all gates"
         return unknown(UNIT, "mean and dispersion", why)
     prior = evidence.prior

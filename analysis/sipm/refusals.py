@@ -52,6 +52,7 @@ def pair_sentences(
             f"single avalanches give, {found.expected_shape[0]:.3g} expected: pedestal, noise or "
             "dark counts differ between the runs, or the ADC saturates"
         ),
+        Broken.TAILS: "the tails of the light-on run are not those that light gives",
         Broken.TOO_BRIGHT: (
             f"too much light ({shift / found.raw_gain[0]:.3g} p.e.) for a light jitter and a "
             "saturation that nobody measured"

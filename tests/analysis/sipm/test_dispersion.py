@@ -315,3 +315,13 @@ def test_pulls_and_coverage_over_wide_random_parameters() -> None:
     assert 0.66 < np.mean(np.abs(seen) < 1) < 0.70
     assert 0.95 < seen.std() < 1.05
     assert np.abs(seen).max() < 5
+
+
+@pytest.mark.parametrize("shape", ["flat", "heavy tails"])
+def test_what_light_cannot_make_is_refused(shape: str) -> None:
+    rng = np.random.default_rng(15)
+    values = {"flat": rng.uniform(500, 900, 600), "heavy tails": 10 * rng.standard_cauchy(600)}
+    on = Spectrum.from_charges(np.rint(values[shape].clip(-500, 900) + 800))
+    refused = mean_dispersion(on, spectrum(rng, Toy(), 0.0, 600), Toy().known_divisor())
+    assert not refused.known
+    assert any("tails" in reason for reason in refused.reasons)

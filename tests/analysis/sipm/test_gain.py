@@ -211,7 +211,7 @@ def test_random_inputs_never_give_a_wrong_gain() -> None:
 @pytest.mark.study
 def test_ten_thousand_random_inputs_never_give_a_wrong_gain() -> None:
     wrong, verdicts = wrong_answers(10_000, seed=6, most_events=30_000)
-    print(dict(verdicts), wrong)
+    print(dict(verdicts), *wrong, sep="\n")
     assert not wrong
 
 
