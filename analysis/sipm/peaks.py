@@ -52,6 +52,7 @@ SUSPICIOUS_CROSSTALK = 0.1
 LEAST_PEDESTAL = 5.0
 MOST_BESIDE = 0.34
 MOST_MISDRAWN = 0.25
+MOST_UNEVEN = 0.25
 RIVAL_STEPS = 15
 
 UNITS = {
@@ -74,8 +75,8 @@ class PeakFit:
     """What the peaks of one spectrum tell.
 
     gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.01 % for the shape of the
-        pulses and 0.7 % of the afterpulse probability for theirs, of which the model leaves out that
-        the end of the gate cuts late ones.
+        pulses and 0.7 % of the afterpulse probability for theirs, of which the model leaves out
+        that the end of the gate cuts late ones.
     pedestal, noise: position and sigma of the peak without photoelectrons, ADC. The width of the
         ADC step is not part of the noise.
     gain_spread: pixel-to-pixel spread sigma_G of the gain, ADC.
@@ -202,6 +203,8 @@ def dark_rate(fit: PeakFit, pulse_tau_ns: float) -> Estimate:
 def _fit_charge(
     spectrum: Spectrum, working: Working, seeds: Seeds, profiled: tuple[str, ...]
 ) -> PeakFit | _Rejected | _Ambiguous:
+    if _uneven(working):
+        return _Rejected("the bins have different widths")
     position, spacing = float(seeds.position[0]), seeds.spacing
     for _ in range(3):
         areas = peak_areas(working.counts, working.edges, position, spacing)
@@ -224,6 +227,12 @@ def _fit_charge(
             doubt = _pedestal_doubt(fit, working, areas, hypotheses)
             return _charge_result(spectrum, working, fit, doubt)
     return _Rejected("the pedestal peak and the spacing do not settle")
+
+
+def _uneven(working: Working) -> bool:
+    """Whether an edge lies more than a quarter of a bin off the even grid that the fit assumes."""
+    even = np.linspace(working.edges[0], working.edges[-1], len(working.edges))
+    return bool(np.abs(working.edges - even).max() > MOST_UNEVEN * working.width)
 
 
 def _start(

@@ -98,6 +98,20 @@ def test_bins_finer_than_the_data_are_joined(width: float) -> None:
     assert any("joined" in reason for reason in fit.reasons)
 
 
+def test_bins_of_different_widths_are_not_taken_for_equal_ones() -> None:
+    channel, spectrum = one(2.0)
+    charges = np.repeat(spectrum.centers, spectrum.counts.astype(int))
+    charges += np.random.default_rng(3).uniform(-0.5, 0.5, len(charges))
+    steps = np.arange(charges.max() - charges.min() + 1)
+    edges = charges.min() + steps * (1 + 1e-3 * steps)
+    counts, _ = np.histogram(charges, edges)
+    fit = fit_peaks(Spectrum(counts.astype(float), edges))
+    assert fit.kind != "charge"
+    assert any("different widths" in reason for reason in fit.reasons)
+    if fit.gain.known:
+        assert_gain(channel, fit)
+
+
 @pytest.mark.parametrize("step", [2, 3, 4])
 def test_joined_bins_are_as_wide_where_the_histogram_ends_with_the_data(step: int) -> None:
     _, spectrum = one(2.0)
