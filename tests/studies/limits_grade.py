@@ -44,16 +44,18 @@ class Grade:
     def verdict(self) -> str:
         """works, partly (answers in 10 to 90 % of cases), refuses, or wrong.
 
-        Wrong: a catastrophic answer, or a coverage below 60 % by more than two standard deviations.
+        Wrong: a catastrophic answer, or a coverage below 60 % by more than 2.5 standard deviations.
+        90 % of answers may be missed by one standard deviation.
         """
         if self.catastrophic:
             return "wrong"
         if self.known < max(FEW_ANSWERS * self.n, 1):
             return "refuses"
         error = sqrt(LEAST_COVERAGE * (1 - LEAST_COVERAGE) / max(self.known, 1))
-        if self.coverage < LEAST_COVERAGE - 2 * error:
+        if self.coverage < LEAST_COVERAGE - 2.5 * error:
             return "wrong"
-        return "works" if self.answered >= LEAST_ANSWERS else "partly"
+        luck = sqrt(LEAST_ANSWERS * (1 - LEAST_ANSWERS) / self.n)
+        return "works" if self.answered >= LEAST_ANSWERS - luck else "partly"
 
 
 def grade(outcomes: Iterable[Outcome]) -> Grade:

@@ -19,6 +19,7 @@ from tests.studies.limits_map import (
     reach,
 )
 from tests.studies.limits_points import BRIGHT_PE, GATE_NS, REFERENCE_DEVICE, Axis, axes
+from tests.studies.limits_run import FULL
 from tests.studies.limits_trial import (
     BASELINE_ERROR_PE,
     DIVISOR_ERROR,
@@ -92,8 +93,8 @@ truth with the error that it claims: F to {_percent(DIVISOR_ERROR)}, light jitte
 {BASELINE_ERROR_PE:g} p.e. and noise to {_percent(NOISE_ERROR)}. The intensity scan has
 {len(SCAN_LEVELS) + 1} levels (1, {levels} times the light) with one light-off run.
 
-Every point was measured {min(trials)} to {max(trials)} times: a coverage of one point is known to
-{50 / max(trials) ** 0.5:.0f} % at best, which is why the verdicts below allow for it.
+Every point was measured {min(trials)} to {max(trials)} times ({FULL.per_point} in a full run):
+a coverage of one point is known to {50 / max(trials) ** 0.5:.0f} % at best, which is why the verdicts below allow for it.
 
 **Graded against** the gain G of the light in the gate; where pixels do not recover between
 avalanches, against the *effective gain* G &lt;s²&gt;/&lt;s&gt;, s being the charge of an avalanche
@@ -106,7 +107,8 @@ larger charge.
 **Words.** *Error seen*: half the central 68 % interval of found/true - 1. *Pull width*: rms of
 (found - true)/σ. *Coverage*: answers within 1 σ; 68 % is right. *Catastrophic*: more than 5 σ and
 5 % off. A method *works* where it answers in 90 % of the cases or more, without a catastrophic
-answer, and its coverage is not below 60 % by more than two standard deviations.
+answer, and its coverage is not below 60 % by more than 2.5 standard deviations, which chance
+does to about one point in a thousand.
 """
 
 
