@@ -94,7 +94,8 @@ truth with the error that it claims: F to {_percent(DIVISOR_ERROR)}, light jitte
 {len(SCAN_LEVELS) + 1} levels (1, {levels} times the light) with one light-off run.
 
 Every point was measured {min(trials)} to {max(trials)} times ({FULL.per_point} in a full run):
-a coverage of one point is known to {50 / max(trials) ** 0.5:.0f} % at best, which is why the verdicts below allow for it.
+a coverage of one point is known to {50 / max(trials) ** 0.5:.0f} % at best, which is
+why the verdicts below allow for it.
 
 **Graded against** the gain G of the light in the gate; where pixels do not recover between
 avalanches, against the *effective gain* G &lt;s²&gt;/&lt;s&gt;, s being the charge of an avalanche
