@@ -30,7 +30,7 @@ MOST_CURVATURE_SHARE = 0.1
 MOST_ERROR = 0.3
 # One standard deviation where nobody measured it: 3 % of light jitter, and 3000 pixels.
 UNKNOWN_JITTER = 0.03
-UNKNOWN_PIXELS = 3000.0
+UNKNOWN_PIXELS = 1000.0
 PIXEL_ERROR = 0.3
 EFFECTIVE_SHARE = 0.01
 

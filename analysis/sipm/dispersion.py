@@ -65,7 +65,7 @@ def gain_times_divisor(
     pair = one_pair(on, off)
     light = Light(light_jitter, None, n_pixels)
     one = evaluate(pair, np.full(1, TYPICAL_DIVISOR), np.zeros(1), light=light)
-    problems = _checked(on, off) or pair_sentences(one, pair, skip=NEEDS_DIVISOR)
+    problems = _checked(on, off)[0] or pair_sentences(one, pair, skip=NEEDS_DIVISOR)
     if problems:
         return unknown(UNIT, METHOD, *problems)
     goodness = {
@@ -130,7 +130,7 @@ def mean_dispersion(
         (about -1 / n_pixels); replaces `light_jitter`.
     noise: rms of the electronics in ADC, if known: the light-off run cannot be narrower.
     n_pixels: pixels of the SiPM: their saturation is then corrected, with 30 % of it as error.
-        Without it 1 / 3000 of the charge in p.e. is an error.
+        Without it 1 / 1000 of the charge in p.e. is an error.
     on_charges, off_charges: (n_events,) the charges in ADC in the order in which they were taken;
         a moving baseline is then found and refused.
 
@@ -143,9 +143,9 @@ def mean_dispersion(
     very high dark rates pixels do not recover between avalanches: the result is the effective gain
     and says so.
     """
-    problems = _checked(on, off)
+    problems, broken = _checked(on, off)
     if problems:
-        return unknown(UNIT, METHOD, *problems)
+        return unknown(UNIT, METHOD, *problems, goodness={"broken": float(broken)})
     divisor = enf_divisor or unknown("1", METHOD, "the divisor F of this device is not given")
     pair = one_pair(on, off)
     evaluation = evaluate(
@@ -237,13 +237,14 @@ def prediction(charge_pe: float, divisor: float, noise_pe: float, n_events: floa
     return sqrt(2 * ((light + noise_pe**2) ** 2 + noise_pe**4) / n_events) / light
 
 
-def _checked(on: Spectrum, off: Spectrum) -> tuple[str, ...]:
+def _checked(on: Spectrum, off: Spectrum) -> tuple[tuple[str, ...], Broken]:
+    """What forbids to compare the two histograms at all."""
     if not np.isclose(np.median(on.widths), np.median(off.widths), rtol=1e-3):
-        return ("the two spectra have different bin widths: different ADC settings?",)
+        return ("the two spectra have different bin widths: different ADC settings?",), Broken(0)
     same = len(on.counts) == len(off.counts) and np.array_equal(on.edges, off.edges)
     if same and on.n_entries and np.array_equal(on.counts, off.counts):
-        return ("no light: both runs are the same, count for count",)
-    return ()
+        return ("no light: both runs are the same, count for count",), Broken.NO_LIGHT
+    return (), Broken(0)
 
 
 def _goodness(evaluation: Evaluation) -> dict[str, float]:

@@ -213,7 +213,8 @@ def _runs_apart(candidates: Mapping[str, Estimate]) -> list[tuple[bool, str]]:
         return []
     bits = Broken(int(refused.goodness.get("broken", 0.0)))
     wrong_run = bool(bits & (Broken.SWAPPED | Broken.DARKER))
-    return [(wrong_run, text) for text in refused.reasons] if bits & CONTRADICTIONS else []
+    apart = bits & (CONTRADICTIONS | Broken.NO_LIGHT)
+    return [(wrong_run, text) for text in refused.reasons] if apart else []
 
 
 def _impossible_divisor(chosen: Estimate, evidence: Evidence) -> list[tuple[bool, str]]:
@@ -237,9 +238,7 @@ def _why_none(candidates: Mapping[str, Estimate]) -> tuple[str, ...]:
         f"{name}: {reason}"
         for name, estimate in candidates.items()
         for reason in (
-            estimate.reasons
-            if not estimate.known
-            else ("a check only: the divisor F comes from the same peaks",)
+            estimate.reasons if not estimate.known else ("a check only, it cannot stand alone",)
         )
     ]
     return tuple(reasons) or ("no method applies",)

@@ -24,6 +24,7 @@ MOST_ERROR_OF_FEW_PEAKS = 0.01
 MANY_PEAKS = 4
 CERTAIN_PEAKS = 5
 CERTAIN_CONTRAST = 0.5
+USUAL_AFTERPULSE = Estimate(0.02, 0.05, "1", "usual devices")
 FIT_QUANTITIES = (
     "pedestal",
     "noise",
@@ -44,6 +45,7 @@ class DevicePrior:
     gain: ADC/pe, only compared with the answer, never a measurement.
     light_jitter: relative rms B of the light from pulse to pulse. light_curvature: c of an
         intensity scan; replaces it.
+    afterpulse: mean number per avalanche in the gate; where it is missing 0.02 +- 0.05 is taken.
     noise, pedestal: ADC, of the electronics alone. n_pixels: pixels of the SiPM.
     """
 
@@ -55,6 +57,7 @@ class DevicePrior:
     noise: Estimate | None = None
     pedestal: Estimate | None = None
     light_curvature: Estimate | None = None
+    afterpulse: Estimate | None = None
     n_pixels: int | None = None
 
 
@@ -108,7 +111,8 @@ def gather(
     if prior.enf_divisor is not None and prior.enf_divisor.known:
         divisor = prior.enf_divisor
     elif prior.crosstalk and prior.gain_spread and prior.gain:
-        divisor = divisor_of(prior.crosstalk, prior.gain_spread, prior.gain)
+        afterpulse = prior.afterpulse if prior.afterpulse is not None else USUAL_AFTERPULSE
+        divisor = divisor_of(prior.crosstalk, prior.gain_spread, prior.gain, afterpulse)
     return Evidence(
         on=on,
         off=off,
@@ -219,7 +223,8 @@ METHODS: tuple[Method, ...] = (
     Method("peaks_of_light_off", _peaks_of_off, lambda evidence: False),
     Method("intensity_scan", _intensity_scan, _with_known_divisor),
     Method("mean_dispersion", _mean_dispersion, _with_known_divisor),
-    Method("dark_only", _dark_only, _with_known_divisor),
+    # Its factor assumes one exponential pulse: good for a check, not for an answer.
+    Method("dark_only", _dark_only, lambda evidence: False),
 )
 
 

@@ -46,8 +46,8 @@ MOST_GAIN_ERROR = 0.05
 MANY_PEAKS = 5
 CERTAIN_PEAK = 7.0
 SETTLED = 0.25
-MODEL_ERROR = 1e-4
-AFTERPULSE_PULL = 7e-3
+MODEL_ERROR = 2e-4
+AFTERPULSE_PULL = 1e-2
 SUSPICIOUS_CROSSTALK = 0.1
 LEAST_PEDESTAL = 5.0
 MOST_BESIDE = 0.34
@@ -74,8 +74,8 @@ Kind = Literal["charge", "amplitude", "unresolved"]
 class PeakFit:
     """What the peaks of one spectrum tell.
 
-    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.01 % for the shape of the
-        pulses and 0.7 % of the afterpulse probability for theirs, of which the model leaves out
+    gain: distance of neighbouring peaks, ADC/pe. Its sigma contains 0.02 % for the shape of the
+        pulses and 1 % of the afterpulse probability for theirs, of which the model leaves out
         that the end of the gate cuts late ones.
     pedestal, noise: position and sigma of the peak without photoelectrons, ADC. The width of the
         ADC step is not part of the noise.

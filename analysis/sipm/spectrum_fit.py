@@ -28,7 +28,7 @@ PRIORS = {
     "crosstalk": (0.1, 0.2),
     "afterpulse": (0.02, 0.05),
     "log_recovery": (0.0, 0.8),
-    "dark_edge": (0.005, 0.03),
+    "dark_edge": (0.0, 0.3),
 }
 CENTER = np.array([PRIORS.get(name, (0.0, np.inf))[0] for name in NAMES])
 WEIGHT = np.array([PRIORS.get(name, (0.0, np.inf))[1] ** -2.0 for name in NAMES])

@@ -33,6 +33,7 @@ UNITS = {
     "gain_spread": "ADC",
     "light_jitter": "1",
     "noise": "ADC",
+    "afterpulse": "1",
 }
 
 
@@ -60,6 +61,10 @@ def gain(
         Value, typer.Option(help="Crosstalk λ measured earlier; F with spread and earlier gain.")
     ] = None,
     crosstalk_sigma: Annotated[Value, typer.Option(help="Its error.")] = None,
+    afterpulse: Annotated[
+        Value, typer.Option(help="Afterpulses per avalanche measured earlier, for F.")
+    ] = None,
+    afterpulse_sigma: Annotated[Value, typer.Option(help="Its error.")] = None,
     gain_spread: Annotated[
         Value, typer.Option(help="Gain spread of the pixels measured earlier, ADC.")
     ] = None,
@@ -110,6 +115,7 @@ def gain(
             "gain_spread": _given("gain-spread", gain_spread, gain_spread_sigma),
             "light_jitter": _given("light-jitter", light_jitter, light_jitter_sigma),
             "noise": _given("noise", noise, noise_sigma),
+            "afterpulse": _given("afterpulse", afterpulse, afterpulse_sigma),
         }
         measured = Measured(off or (), bin_width, gate_ns, pulse_tau_ns)
         results = gain_of_files(files, measured, _priors(files, prior, given, n_pixels))

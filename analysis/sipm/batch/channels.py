@@ -96,6 +96,9 @@ def _row(
                     else (columns["reasons"][i] or "flagged")
                 )
                 reasons.append(f"at {_where(columns, i)}: {what}")
+    if _contradictory(of("bias_v"), of("value"), of("sigma")):
+        verdict = "flag"
+        reasons.append("spectra at one bias give different gains: are they of one channel?")
     scan = _scan(at, columns)
     vbd = unknown("V", "", "fewer than three biases")
     slope = vbd
@@ -119,6 +122,22 @@ def _row(
         "slope_sigma": slope.sigma,
         "linear": None if scan is None or vbd.value is None else scan.linear,
     }
+
+
+def _contradictory(
+    biases: Sequence[float], values: Sequence[float], sigmas: Sequence[float]
+) -> bool:
+    """Whether two spectra at the same bias, or at none, differ by more than 5 sigma and 1 %."""
+    places: dict[float, list[int]] = {}
+    for i, (bias, value) in enumerate(zip(biases, values, strict=True)):
+        if not np.isnan(value):
+            places.setdefault(-1.0 if np.isnan(bias) else round(bias, 3), []).append(i)
+    for same in places.values():
+        low, high = (pick(same, key=lambda i: values[i]) for pick in (min, max))
+        apart = values[high] - values[low]
+        if apart > 5 * np.hypot(sigmas[low], sigmas[high]) and apart > 0.01 * values[high]:
+            return True
+    return False
 
 
 def _scan(at: Sequence[int], columns: dict[str, list[Any]]) -> BiasScan | None:

@@ -21,6 +21,7 @@ UNITS = {
     "noise": "ADC",
     "pedestal": "ADC",
     "light_curvature": "1",
+    "afterpulse": "1",
 }
 METHOD = "earlier batch"
 

@@ -118,7 +118,9 @@ def test_losses_of_short_delays_are_seen_in_the_delays() -> None:
     assert visible_from([]) == 0
 
 
-@pytest.mark.parametrize("bad", [[np.nan] * 50, [-1.0] * 50, [0.0] * 50, [1e-300] * 50, [5.0] * 50, []])
+@pytest.mark.parametrize(
+    "bad", [[np.nan] * 50, [-1.0] * 50, [0.0] * 50, [1e-300] * 50, [5.0] * 50, []]
+)
 def test_bad_delays_are_unknown(bad: list[float]) -> None:
     fit = fit_delays(bad)
     assert not fit.dcr.known

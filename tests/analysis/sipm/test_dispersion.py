@@ -36,7 +36,9 @@ def test_the_gain_is_found_without_peaks_and_with_honest_errors(mean_pe: float) 
     rng = np.random.default_rng(1)
     pulls = []
     for _ in range(40):
-        found = mean_dispersion(take(rng, mean_pe), take(rng, 0.0), DIVISOR)
+        found = mean_dispersion(
+            take(rng, mean_pe), take(rng, 0.0), DIVISOR, n_pixels=SiPMTruth().n_pixels
+        )
         assert found.value is not None, found.reasons
         assert found.sigma is not None
         pulls.append((found.value - GAIN) / found.sigma)
@@ -163,7 +165,7 @@ def test_known_light_jitter_is_taken_out() -> None:
     )
     assert known.value == pytest.approx(toy.gain, abs=4 * (known.sigma or 0))
     assert ignored.value == pytest.approx(toy.gain * 1.18, rel=0.05)
-    never = mean_dispersion(on, off, toy.known_divisor())
+    never = mean_dispersion(on, off, toy.known_divisor(), n_pixels=10**7)
     assert never.value == pytest.approx(ignored.value, rel=1e-4)
     assert never.goodness["sigma_curvature"] > 0.05 * toy.gain
 

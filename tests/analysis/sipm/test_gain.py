@@ -65,6 +65,32 @@ def test_the_divisor_may_come_from_crosstalk_and_gain_spread() -> None:
     assert near(answer.gain, BLURRED.gain)
 
 
+def test_a_divisor_from_crosstalk_without_afterpulses_has_their_error() -> None:
+    known = {
+        "gain": Estimate(20.0, 0.05, "ADC/pe", "earlier"),
+        "crosstalk": Estimate(BLURRED.crosstalk, 0.002, "1", "earlier"),
+        "gain_spread": Estimate(20.0 * BLURRED.spread, 0.05, "ADC", "earlier"),
+    }
+    runs = pair(BLURRED, n_events=50_000)
+    measured = DevicePrior(**known, afterpulse=Estimate(0.0, 0.002, "1", "earlier"))
+    without = extract_gain(*runs, prior=DevicePrior(**known)).gain
+    with_them = extract_gain(*runs, prior=measured).gain
+    assert with_them.sigma is not None
+    assert without.sigma is not None
+    assert without.sigma > 1.5 * with_them.sigma
+    assert near(without, BLURRED.gain)
+    assert near(with_them, BLURRED.gain)
+
+
+def test_a_light_off_run_with_the_same_light_flags_the_gain() -> None:
+    on, _ = pair(RESOLVED)
+    again, _ = pair(RESOLVED, seed=7)
+    for off in (on, again):
+        answer = extract_gain(on, off)
+        assert answer.verdict == "flag"
+        assert any("no light" in reason for reason in answer.reasons)
+
+
 def test_without_peaks_and_divisor_the_gain_is_unknown_with_every_reason() -> None:
     answer = extract_gain(*pair(BLURRED))
     assert answer.verdict == "unknown"
@@ -173,6 +199,7 @@ def test_dark_counts_alone_are_one_candidate() -> None:
     )
     answer = extract_gain(on, off, prior=prior, gate_ns=60.0, pulse_tau_ns=9.0)
     assert near(answer.candidates["dark_only"], toy.gain)
+    assert "dark" not in answer.gain.method
     with pytest.raises(ValueError, match="positive"):
         extract_gain(on, off, prior=prior, gate_ns=0.0, pulse_tau_ns=9.0)
 

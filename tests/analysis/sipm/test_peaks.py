@@ -73,6 +73,16 @@ def test_afterpulses_and_dark_rate_are_found_where_the_model_is_the_truth() -> N
         dark_rate(fit, 0.0)
 
 
+@pytest.mark.parametrize("noise_adc", [3.0, 6.0])
+def test_two_dark_counts_per_gate_do_not_bias_the_gain(noise_adc: float) -> None:
+    truth = SiPMTruth(dcr_hz=3.3e7, light_jitter=0.0)
+    for seed in range(3):
+        channel, fit = fitted(2.0, 20_000, noise_adc=noise_adc, truth=truth, seed=seed)
+        if fit.gain.value is not None:
+            assert abs(fit.gain.value - channel.gain) < 3.5 * (fit.gain.sigma or 0.0)
+            assert fit.gain.value == pytest.approx(channel.gain, rel=0.03)
+
+
 def test_minos_follows_the_likelihood_of_the_gain_on_request() -> None:
     _, spectrum = one(2.0)
     assert fit_peaks(spectrum).gain_interval is None

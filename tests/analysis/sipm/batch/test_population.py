@@ -31,7 +31,7 @@ def record(
 ) -> dict[str, object]:
     sigma = None if gain is None else 0.002 * gain
     return {
-        "key": f"{device}{place}{channel}{bias_v}{temperature_c}",
+        "key": f"{device}{place}{channel}{bias_v}{temperature_c}{gain}",
         "again": False,
         "source": f"ch{channel}_{bias_v}.csv",
         "off_source": "",
@@ -145,6 +145,15 @@ def test_runs_of_one_channel_belong_together_unless_they_repeat_a_bias() -> None
     assert tables(once)[0]["device"].unique().tolist() == ["lab/ch1"]
     twice = [*once, record(1, 41.0, 20.0, place="lab/ch1", device="again/ch1")]
     assert set(tables(twice)[0]["device"]) == {"run40.0/ch1", "run41.0/ch1", "again/ch1"}
+
+
+def test_two_gains_of_one_channel_at_one_bias_flag_it() -> None:
+    same_name = [record(1, None, gain, device="ch1", place="") for gain in (28.1, 37.4)]
+    _, channels = tables(same_name)
+    assert channels["verdict"].tolist() == ["flag"]
+    assert "one channel" in channels["reasons"].iloc[0]
+    _, channels = tables([record(1, None, gain, device="ch1", place="") for gain in (28.1, 28.2)])
+    assert channels["verdict"].tolist() == ["pass"]
 
 
 def test_the_page_names_outliers_and_counts_verdicts(tmp_path: Path) -> None:
