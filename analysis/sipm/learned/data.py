@@ -148,19 +148,21 @@ def draw_examples(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features (n, len(NAMES)) and targets (n,) ln(G / q) of random pairs that have features.
 
-    F is given to 60 % of the pairs, with a relative error from the range.
+    F is given to 60 % of the pairs, with a relative error from the range. Every pair has random
+    numbers of its own: whether one is refused does not change the others.
     """
     inputs: list[Array] = []
     targets: list[float] = []
     while len(inputs) < n:
-        channel = random_channel(rng, ranges)
+        own = rng.spawn(1)[0]
+        channel = random_channel(own, ranges)
         f = None
-        if rng.random() < 0.6:
+        if own.random() < 0.6:
             least, most = ranges.divisor_error
-            error = exp(rng.uniform(log(least), log(most))) * channel.enf_divisor
-            seen = max(channel.enf_divisor + error * rng.standard_normal(), 1.0)
+            error = exp(own.uniform(log(least), log(most))) * channel.enf_divisor
+            seen = max(channel.enf_divisor + error * own.standard_normal(), 1.0)
             f = Estimate(seen, error, "1", "simulated")
-        found = features(*draw_pair(rng, channel), GivenDivisor(f))
+        found = features(*draw_pair(own, channel), GivenDivisor(f))
         if isinstance(found, str):
             continue
         inputs.append(found.values)
