@@ -46,10 +46,10 @@ def pulls(light: Light, n_pairs: int, *, divisor_error: float | None) -> np.ndar
     ("light", "divisor_error"),
     [
         (Light(noise_pe=0.3, mu=2, n_events=5000), None),
-        (Light(noise_pe=0.5, mu=1, n_events=50_000), None),
-        (Light(noise_pe=1.0, mu=5, n_events=100_000), None),
         (Light(noise_pe=1.0, mu=5), 0.02),
-        (Light(noise_pe=3.0, mu=20), 0.02),
+        pytest.param(Light(noise_pe=0.5, mu=1, n_events=50_000), None, marks=pytest.mark.study),
+        pytest.param(Light(noise_pe=1.0, mu=5, n_events=100_000), None, marks=pytest.mark.study),
+        pytest.param(Light(noise_pe=3.0, mu=20), 0.02, marks=pytest.mark.study),
     ],
 )
 def test_the_gain_is_found_with_errors_that_cover(
