@@ -19,7 +19,6 @@ from analysis.sipm.spectrum import Spectrum
 METHOD = "full fit, peak spacing, mean and dispersion"
 UNIT = "ADC/pe"
 PEAK_METHODS = ("full_fit", "peak_spacing")
-MOST_ERROR_WITHOUT_PEDESTAL = 0.005
 MOST_ERROR_OF_FEW_PEAKS = 0.01
 MANY_PEAKS = 4
 CERTAIN_PEAKS = 5
@@ -129,16 +128,7 @@ def gather(
 
 
 def _full_fit(evidence: Evidence) -> Estimate | None:
-    fit = evidence.fit
-    if fit.kind == "amplitude":
-        return None
-    gain = fit.gain
-    if gain.value is None or gain.sigma is None:
-        return gain
-    if not fit.pedestal.known and gain.sigma > MOST_ERROR_WITHOUT_PEDESTAL * gain.value:
-        why = f"no pedestal, and peaks that tell the gain to {gain.sigma / gain.value:.1%} only"
-        return unknown(UNIT, gain.method, why, *fit.pedestal.reasons, goodness=gain.goodness)
-    return gain
+    return None if evidence.fit.kind == "amplitude" else evidence.fit.gain
 
 
 def _peak_spacing(evidence: Evidence) -> Estimate | None:

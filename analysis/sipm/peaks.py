@@ -43,6 +43,7 @@ LEAST_DEVIANCE_GAP = 9.0
 LEAST_NLL_GAP = 6.0
 MOST_MISFIT = 0.12
 MOST_GAIN_ERROR = 0.05
+MOST_ERROR_WITHOUT_PEDESTAL = 0.005
 MANY_PEAKS = 5
 CERTAIN_PEAK = 7.0
 SETTLED = 0.25
@@ -225,7 +226,7 @@ def _fit_charge(
         moved = abs(position - start[0]) + 0.5 * len(areas.entries) * abs(spacing - start[1])
         if moved < SETTLED * spacing:
             doubt = _pedestal_doubt(fit, working, areas, hypotheses)
-            return _charge_result(spectrum, working, fit, doubt)
+            return _settled(spectrum, working, fit, doubt)
     return _Rejected("the pedestal peak and the spacing do not settle")
 
 
@@ -233,6 +234,15 @@ def _uneven(working: Working) -> bool:
     """Whether an edge lies more than a quarter of a bin off the even grid that the fit assumes."""
     even = np.linspace(working.edges[0], working.edges[-1], len(working.edges))
     return bool(np.abs(working.edges - even).max() > MOST_UNEVEN * working.width)
+
+
+def _settled(
+    spectrum: Spectrum, working: Working, fit: SpectrumFit, doubt: str | None
+) -> PeakFit | _Ambiguous:
+    relative = fit.sigma("gain") / fit.value("gain")
+    if doubt is not None and relative > MOST_ERROR_WITHOUT_PEDESTAL:
+        return _Ambiguous(f"{doubt}, and the peaks tell the gain to {relative:.1%} only")
+    return _charge_result(spectrum, working, fit, doubt)
 
 
 def _start(

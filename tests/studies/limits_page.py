@@ -168,8 +168,9 @@ def _map_part(found: Limits) -> str:
         "",
         f"Peaks tell the gain up to {_number(found.peaks)} Hz in a gate of {GATE_NS:g} ns "
         f"({found.peaks * GATE_NS * 1e-9:.2g} dark counts per gate). Beyond it mean and dispersion "
-        f"and the ratio of characteristic functions of a light-on and a light-off run take over, "
-        f"with a divisor F that was measured while peaks were seen: with {BRIGHT_PE:g} p.e. of "
+        f"of a light-on and a light-off run takes over (the ratio of their characteristic "
+        f"functions is studied beside it, `extract_gain` does not use it), with a divisor F "
+        f"that was measured while peaks were seen: with {BRIGHT_PE:g} p.e. of "
         f"light and 20 000 gates to 3 % up to {_number(found.pair_good)} Hz and to 10 % up to "
         f"{_number(found.pair_poor)} Hz{_if_last(found)}. The error falls with the square root of "
         f"the gates. Dark counts alone tell the gain from {_number(found.dark_alone[0])} to "
