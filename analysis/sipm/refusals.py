@@ -1,6 +1,6 @@
 """Why mean and dispersion refuses, in words with numbers."""
 
-from math import hypot
+from math import hypot, inf
 
 from analysis.estimate import Estimate
 from analysis.sipm.assumptions import LEAST_DIVISOR, Broken, Evaluation
@@ -67,7 +67,8 @@ def pair_sentences(
 
 def _relative_error(found: Evaluation) -> float:
     """Relative error that the budget adds up to."""
-    return hypot(*(float(part[0]) for part in found.budget.values())) / float(found.raw_gain[0])
+    error, gain = hypot(*(float(part[0]) for part in found.budget.values())), found.raw_gain[0]
+    return error / float(gain) if gain else inf
 
 
 def flaw_sentences(flaws: Flaw, name: str, entries: float) -> list[str]:

@@ -155,6 +155,15 @@ def test_the_pulls_are_standard_normal(mean_pe: float, noise: float) -> None:
     assert 0.83 < pulls.std() < 1.17
 
 
+def test_a_variance_that_does_not_grow_at_all_is_refused() -> None:
+    edges = np.arange(41.0)
+    counts = np.zeros(40)
+    counts[10:20] = 100.0
+    found = mean_dispersion(Spectrum(np.roll(counts, 5), edges), Spectrum(counts, edges), DIVISOR)
+    assert not found.known
+    assert found.reasons
+
+
 def test_known_light_jitter_is_taken_out() -> None:
     toy = Toy(jitter=0.05)
     rng = np.random.default_rng(4)
