@@ -223,7 +223,7 @@ def _rules(outcomes: Sequence[Outcome]) -> str:
         ("A pair with known F takes over", "mean and dispersion, all", of("mean_dispersion")),
         ("An intensity scan measures", "intensity scan, all", of("intensity_scan")),
         (
-            "Dark counts alone measure",
+            "Dark counts alone only check",
             "pulses of one exponential (the axes)",
             of("dark_only", *(axis.name for axis in axes())),
         ),
