@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from analysis.estimate import Estimate
 from analysis.sipm.response import NAMES as RESPONSE_NAMES
 from analysis.sipm.response import (
+    BinnedResponse,
     Binning,
     bin_probabilities,
     binning_for,
-    probabilities_and_pullback,
     probabilities_and_slopes,
 )
 from analysis.sipm.spectrum import Spectrum
@@ -244,7 +244,8 @@ class _Likelihood:
 
     def gradient(self, p: Sequence[float]) -> Array:
         q = np.asarray(p)
-        probability, model = probabilities_and_pullback(self.binning, _model_values(q))
+        model = BinnedResponse(self.binning, _model_values(q))
+        probability = model.probability
         slopes = model.pullback(self.counts.sum() / probability.sum() - self.counts / probability)
         return np.asarray(_own_slopes(slopes, q) + self.weight * (q - self.center))
 

@@ -22,6 +22,7 @@ are enough, and derivatives cost one more transform.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, pi, sqrt
 
 import numpy as np
@@ -43,7 +44,7 @@ NAMES = (
     "dark_edge",
 )
 STRAY = 1e-4
-LEAST_PHI = 1e-10
+LEAST_PHI = 1e-9
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -89,29 +90,25 @@ def bin_probabilities(binning: Binning, values: Array) -> Array:
     A share of 1e-4 of the events is spread over all bins, so that single stray events far from any
     peak do not steer a fit.
     """
-    return _Transformed(binning, values).probability
+    return BinnedResponse(binning, values).probability
 
 
 def probabilities_and_slopes(binning: Binning, values: Array) -> tuple[Array, Array]:
     """Bin probabilities (n_bins,) and their derivatives by the parameters (9, n_bins)."""
-    transformed = _Transformed(binning, values)
-    return transformed.probability, transformed.jacobian()
+    transformed = BinnedResponse(binning, values)
+    return transformed.probability, transformed.jacobian
 
 
-def probabilities_and_pullback(binning: Binning, values: Array) -> "tuple[Array, _Transformed]":
-    """Bin probabilities, and an object whose `pullback(pull)` is pull (n_bins,) times the
-    derivatives, (9,), for the price of one transform."""
-    transformed = _Transformed(binning, values)
-    return transformed.probability, transformed
+class BinnedResponse:
+    """The model at one set of parameters.
 
-
-class _Transformed:
-    """One evaluation of the model: frequencies, response and bins."""
+    probability: (n_bins,), see `bin_probabilities`. jacobian: (9, n_bins), its derivatives.
+    """
 
     def __init__(self, binning: Binning, values: Array) -> None:
         self.binning = binning
         period = binning.n_points * binning.width
-        # Beyond this frequency electronics noise leaves less than 1e-10 of Phi.
+        # Beyond this frequency electronics noise leaves less than 1e-9 of Phi.
         highest = sqrt(-2 * np.log(LEAST_PHI)) / values[2]
         n_frequencies = ceil(highest * period / (2 * pi))
         self.oversampling = max(1, ceil(2 * n_frequencies / binning.n_points))
@@ -133,12 +130,14 @@ class _Transformed:
         fine = irfft(amplitude, n=self.oversampling * b.n_points) * self.oversampling
         return np.asarray(fine[..., :: self.oversampling][..., : b.n_bins])
 
+    @cached_property
     def jacobian(self) -> Array:
         amplitude = np.zeros((len(NAMES), len(self.amplitude) + 1), dtype=np.complex128)
         amplitude[:, 1:] = self.amplitude * self.slopes.conj()
         return np.asarray((1 - STRAY) * self._bins(amplitude) * self.above_floor)
 
     def pullback(self, pull: Array) -> Array:
+        """pull (n_bins,) times the derivatives, (9,), for the price of one transform."""
         b = self.binning
         padded = np.zeros(self.oversampling * b.n_points)
         padded[: self.oversampling * b.n_bins : self.oversampling] = pull * self.above_floor

@@ -14,11 +14,9 @@ from scipy.stats import chi2 as chi2_distribution
 
 from analysis.sipm.response import (
     NAMES,
+    BinnedResponse,
     Binning,
-    bin_probabilities,
     binning_for,
-    probabilities_and_pullback,
-    probabilities_and_slopes,
 )
 
 # Centre and standard deviation of wide priors, the range that devices with visible peaks have. They
@@ -71,39 +69,50 @@ class SpectrumFit:
         return float(np.sqrt(self.covariance[index, index]))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Likelihood:
-    """Minus the log likelihood of counts (n,), with the priors, as Minuit wants it."""
+    """Minus the log likelihood of counts (n,), with the priors, as Minuit wants it.
+
+    The last evaluation is kept: minimisers ask for value, gradient and information one by one.
+    """
 
     counts: Array
     binning: Binning
+    _values: bytes = b""
+    _model: BinnedResponse | None = None
+
+    def at(self, values: Array) -> BinnedResponse:
+        """The model at values (9,)."""
+        key = values.tobytes()
+        if self._model is None or key != self._values:
+            self._values, self._model = key, BinnedResponse(self.binning, values)
+        return self._model
 
     def __call__(self, values: Array) -> float:
         values = np.asarray(values)
-        return self._of(bin_probabilities(self.binning, values), values)
+        p = self.at(values).probability
+        likelihood = self.counts.sum() * np.log(p.sum()) - self.counts @ np.log(p)
+        return float(likelihood + 0.5 * WEIGHT @ (values - CENTER) ** 2)
 
     def gradient(self, values: Array) -> Array:
         values = np.asarray(values)
-        p, model = probabilities_and_pullback(self.binning, values)
+        model = self.at(values)
+        p = model.probability
         pull = self.counts.sum() / p.sum() - self.counts / p
         return np.asarray(model.pullback(pull) + WEIGHT * (values - CENTER))
 
     def information(self, values: Array) -> Array:
         """Fisher's information matrix, (9, 9)."""
-        return self.expansion(np.asarray(values))[2]
+        model = self.at(np.asarray(values))
+        p, slopes = model.probability, model.jacobian
+        events, whole = self.counts.sum(), p.sum()
+        drift = slopes.sum(axis=1) / whole
+        information = events * ((slopes / (p * whole)) @ slopes.T - np.outer(drift, drift))
+        return np.asarray(information + np.diag(WEIGHT))
 
     def expansion(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (9,) and Fisher's information (9, 9)."""
-        p, slopes = probabilities_and_slopes(self.binning, values)
-        events, whole = self.counts.sum(), p.sum()
-        gradient = slopes @ (events / whole - self.counts / p) + WEIGHT * (values - CENTER)
-        drift = slopes.sum(axis=1) / whole
-        information = events * ((slopes / (p * whole)) @ slopes.T - np.outer(drift, drift))
-        return self._of(p, values), gradient, information + np.diag(WEIGHT)
-
-    def _of(self, p: Array, values: Array) -> float:
-        likelihood = self.counts.sum() * np.log(p.sum()) - self.counts @ np.log(p)
-        return float(likelihood + 0.5 * WEIGHT @ (values - CENTER) ** 2)
+        return self(values), self.gradient(values), self.information(values)
 
 
 def fit_spectrum(
@@ -128,7 +137,7 @@ def fit_spectrum(
     minuit, at_limit = _verify(problem, values)
     values = np.array(minuit.values)
     covariance = _covariance(problem, values)
-    p = bin_probabilities(problem.likelihood.binning, values)
+    p = problem.likelihood.at(values).probability
     expected = float(counts.sum()) * p / p.sum()
     chi2, n_groups = pearson(counts, expected)
     usable = bool(np.all(np.isfinite(covariance)) and np.all(np.diag(covariance) >= 0))

@@ -3,10 +3,10 @@ import pytest
 
 from analysis.sipm.response import (
     NAMES,
+    BinnedResponse,
     bin_probabilities,
     binning_for,
     peak_weights,
-    probabilities_and_pullback,
     probabilities_and_slopes,
 )
 from analysis.sipm.spectrum_fit import fit_spectrum, pearson
@@ -102,7 +102,7 @@ def test_the_slopes_are_those_of_the_probabilities(index: int, noise: float) -> 
 def test_pulling_back_is_the_same_as_multiplying_with_the_slopes() -> None:
     pull = np.random.default_rng(1).standard_normal(450)
     _, slopes = probabilities_and_slopes(BINNING, VALUES)
-    _, model = probabilities_and_pullback(BINNING, VALUES)
+    model = BinnedResponse(BINNING, VALUES)
     np.testing.assert_allclose(model.pullback(pull), slopes @ pull, rtol=1e-9, atol=1e-12)
 
 
