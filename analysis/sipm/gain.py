@@ -90,7 +90,8 @@ def extract_gain(
     than 5 standard deviations and 5 % the gain is unknown, unless it comes from peaks that leave
     no doubt. A gain that differs from the prior's in the same way is flagged.
 
-    Never raises for bad data. Raises ValueError on a gate or pulse time that is not positive.
+    Never raises for bad data. Raises ValueError on a gate or pulse time that is not
+    positive or that is given without the other.
     """
     evidence = gather(on, off, light_scan, prior or DevicePrior(), gate_ns, pulse_tau_ns)
     candidates: dict[str, Estimate] = {}

@@ -11,6 +11,7 @@ from analysis.sipm.dispersion import (
     enf_divisor_of_pair,
     mean_dispersion,
 )
+from analysis.sipm.gate import check_gate
 from analysis.sipm.light_scan import IntensityScan, intensity_scan
 from analysis.sipm.moments import Flaw, one_summary
 from analysis.sipm.peaks import PeakFit, fit_peaks
@@ -104,7 +105,11 @@ def gather(
     gate_ns: float | None,
     pulse_tau_ns: float | None,
 ) -> Evidence:
-    """Fit the peaks, measure the scan, and find the divisor that the prior gives."""
+    """Fit the peaks, measure the scan, and find the divisor that the prior gives.
+
+    Raises ValueError on a gate without its pulse time, and on either not positive.
+    """
+    check_gate(gate_ns, pulse_tau_ns)
     fit = fit_peaks(on)
     divisor = unknown("1", METHOD, "no divisor F of this device at this bias is known")
     if prior.enf_divisor is not None and prior.enf_divisor.known:

@@ -76,11 +76,12 @@ def decoded_text(file: Path) -> str:
         if raw.startswith(b"\x1f\x8b"):
             raw = gzip.decompress(raw)
     except (OSError, EOFError) as error:
-        raise SpectrumFileError(file, f"cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SpectrumFileError(file, f"cannot be read: {reason}") from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", errors="replace")
     if b"\0" in raw[:4096]:
-        raise SpectrumFileError(file, "neither text nor NPZ nor ROOT")
+        raise SpectrumFileError(file, "not a text file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:

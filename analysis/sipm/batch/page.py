@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.sipm.batch.population import MAD_TO_SIGMA
+from analysis.sipm.figures_gain import STYLE as FIGURE_STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,22 +26,11 @@ MOST_REASONS = 6
 SHOWN_SIGMAS = 6.0
 
 STYLE: Any = {
+    **FIGURE_STYLE,
     "font.size": 7.5,
     "axes.titlesize": 8.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.edgecolor": INK2,
-    "axes.labelcolor": INK,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": LINE,
-    "grid.linewidth": 0.5,
-    "text.color": INK,
-    "xtick.color": INK2,
-    "ytick.color": INK2,
-    "legend.frameon": False,
     "figure.constrained_layout.w_pad": 0.06,
     "figure.constrained_layout.h_pad": 0.06,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from analysis.estimate import Estimate, unknown
 from analysis.sipm.batch.journal import Record
 from analysis.sipm.batch.sources import Item
+from analysis.sipm.gate import check_gate
 
 if TYPE_CHECKING:
     from analysis.sipm.gain import DevicePrior
@@ -29,11 +30,16 @@ class Conditions:
     """What is the same for all items. limit_s: longest time for one of them, s.
 
     gate_ns, pulse_tau_ns: gate and decay time of the pulses, for the gain from dark counts alone.
+
+    Raises ValueError on one of them without the other, and on either that is not positive.
     """
 
     limit_s: float = 300.0
     gate_ns: float | None = None
     pulse_tau_ns: float | None = None
+
+    def __post_init__(self) -> None:
+        check_gate(self.gate_ns, self.pulse_tau_ns)
 
 
 def analyse_all(tasks: Sequence[Task], conditions: Conditions) -> list[Record]:

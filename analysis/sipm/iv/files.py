@@ -7,7 +7,6 @@ sends without a header (voltage, current, resistance, time, status) are known by
 other tables without a header only those of two columns.
 """
 
-import gzip
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.sipm.readers import decoded_text
 from analysis.sipm.text_columns import Columns, SpectrumFileError, read_columns
 
 Array = NDArray[np.float64]
@@ -60,7 +60,10 @@ def read_iv(
     told, and on a unit that is neither volt nor ampere.
     """
     file = Path(path)
-    columns = read_columns(file, _plain(_text(file)))
+    text = decoded_text(file)
+    if not text.strip():
+        raise SpectrumFileError(file, "the file is empty")
+    columns = read_columns(file, _plain(text))
     width = columns.values.shape[1]
     if width < 2:
         raise SpectrumFileError(file, "one column is no curve", line=int(columns.line[0]))
@@ -92,26 +95,6 @@ def read_iv(
         )
         for c in currents
     )
-
-
-def _text(file: Path) -> str:
-    try:
-        raw = file.read_bytes()
-        if raw.startswith(b"\x1f\x8b"):
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SpectrumFileError(file, f"cannot be read: {reason}") from error
-    if not raw.strip():
-        raise SpectrumFileError(file, "the file is empty")
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", errors="replace")
-    if b"\0" in raw[:4096]:
-        raise SpectrumFileError(file, "not a text file")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 def _plain(text: str) -> str:

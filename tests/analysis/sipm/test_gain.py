@@ -202,6 +202,10 @@ def test_dark_counts_alone_are_one_candidate() -> None:
     assert "dark" not in answer.gain.method
     with pytest.raises(ValueError, match="positive"):
         extract_gain(on, off, prior=prior, gate_ns=0.0, pulse_tau_ns=9.0)
+    with pytest.raises(ValueError, match="positive"):
+        extract_gain(on, gate_ns=-5.0, pulse_tau_ns=9.0)
+    with pytest.raises(ValueError, match="together"):
+        extract_gain(on, off, prior=prior, gate_ns=60.0)
 
 
 def wrong_answers(n_inputs: int, seed: int, most_events: float) -> tuple[list[str], Counter[str]]:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
@@ -175,7 +174,7 @@ def test_other_settings_or_software_are_another_result(
         Settings(),
         Settings(naming=Naming(bin_width=2.0)),
         Settings(priors={(1, 41.0): DevicePrior(enf_divisor=f)}),
-        Settings(conditions=Conditions(gate_ns=100.0)),
+        Settings(conditions=Conditions(gate_ns=100.0, pulse_tau_ns=8.0)),
         Settings(conditions=Conditions(limit_s=1.0)),
     ):
         run_batch(source, out, workers=0, settings=settings)
@@ -319,14 +318,18 @@ def test_unknowns_and_outliers_are_no_prior() -> None:
 def test_a_killed_run_is_continued(tmp_path: Path) -> None:
     write_scan(tmp_path / "scan", 12, BIASES)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "station.cli", "batch", str(tmp_path / "scan")]
-    command += ["--out", str(out), "--jobs", "1"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + 100
-        while not (out / FILE).exists() or (out / FILE).stat().st_size == 0:
-            assert time.monotonic() < deadline
-            assert first.poll() is None
-            time.sleep(0.02)
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from analysis.sipm.batch import batch_steps
+        for step in batch_steps([sys.argv[1]], Path(sys.argv[2]), workers=1):
+            print(step.done, flush=True)
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "scan"), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        while int(first.stdout.readline()) < 1:
+            pass
         first.kill()
     done = len(list(read_records(out / FILE)))
     assert done > 0
