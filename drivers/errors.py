@@ -47,6 +47,12 @@ class InstrumentLost(InstrumentError):
     default_advice = "Check power and cable of the instrument, then reconnect."
 
 
+class InstrumentInterrupted(InstrumentError):
+    """Another thread, such as the interlock, took the port in the middle of a transaction."""
+
+    default_advice = "Nothing is wrong with the instrument; the reason is told by who stopped it."
+
+
 class BrokenReply(InstrumentError):
     """An answer came that the protocol does not allow: garbled, truncated, of another question."""
 

@@ -102,7 +102,16 @@ class BiasSupply(Protocol):
         """From any state to 0 V with the output off, read back."""
         ...
 
+    def interrupt(self) -> None:
+        """Break off the transaction that another thread has under way; it raises
+        :class:`drivers.errors.InstrumentInterrupted`. Returns at once, from any thread."""
+        ...
+
     def close(self) -> None: ...
+
+    def leave(self) -> None:
+        """Give the port back and leave the output as it is: for who only looked."""
+        ...
 
 
 class BiasSwitch(Protocol):
@@ -209,3 +218,78 @@ class ClimateSensor(Protocol):
     """Thermometers by name."""
 
     def temperatures_c(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Humidity:
+    """Temperature and relative humidity (0 to 100 %) of one place at one instant."""
+
+    temperature_c: float
+    humidity_percent: float
+
+
+class HumiditySensor(Protocol):
+    """A sensor of temperature and relative humidity."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def read(self) -> Humidity: ...
+
+    def close(self) -> None: ...
+
+
+class Chiller(Protocol):
+    """A circulator that holds a bath at a temperature."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def set_temperature(self, temperature_c: float) -> None:
+        """Write the set-point and read it back."""
+        ...
+
+    def setpoint_c(self) -> float: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def running(self) -> bool: ...
+
+    def bath_c(self) -> float: ...
+
+    def close(self) -> None:
+        """Give the port back; a chiller keeps its state, warm water condenses on nothing."""
+        ...
+
+
+class Contact(Protocol):
+    """A switch that watches a lid, a door or a panel."""
+
+    def closed(self) -> bool: ...
+
+
+class GlueValve(Protocol):
+    """A valve that lets glue flow while it is open."""
+
+    def dispense(self, duration_s: float) -> None:
+        """Open for ``duration_s`` and shut; shut on every ending."""
+        ...
+
+    def shut(self) -> None: ...
+
+    def is_open(self) -> bool: ...
+
+
+class Scanner(Protocol):
+    """A reader of printed codes."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def read(self, *, deadline_s: float) -> str:
+        """The next label that is scanned after this call, without prefix and suffix."""
+        ...
+
+    def close(self) -> None: ...
