@@ -1,19 +1,16 @@
 """The line: its instruments by role, where things are on it, and its safe state."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from types import MappingProxyType
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.clock import Clock
-from drivers.errors import InstrumentError, MachineAlarm
 from drivers.roles import (
     BiasReading,
     BiasSupply,
@@ -25,8 +22,9 @@ from drivers.roles import (
     Gripper,
     LightPulser,
 )
-from station.events import InstrumentState
+from station.observing import observe
 from station.profile import Profile
+from station.safe_state import halt, make_safe
 from station.safety import Interlock, Snapshot
 from vision.camera import CameraModel
 
@@ -67,7 +65,7 @@ class Line:
     clock: Clock
     interlock: Interlock = field(default_factory=Interlock)
     abort_reason: str | None = None
-    _safe_lock: threading.Lock = field(default_factory=threading.Lock)
+    safe_lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         camera = self.profile.camera
@@ -203,124 +201,17 @@ class Line:
 
     def observe(self) -> Snapshot:
         """Read back every instrument once; an instrument that fails is reported as silent."""
-        seen: dict[str, Any] = {}
-        silent: dict[str, str] = {}
-        states: list[InstrumentState] = []
-
-        def look(role: str, name: str, read: Callable[[], InstrumentState]) -> None:
-            try:
-                states.append(read())
-            except InstrumentError as error:
-                silent[role] = str(error)
-                states.append(InstrumentState(role, name, "silent", error.what, healthy=False))
-
-        def bias() -> InstrumentState:
-            reading = self.bias.read()
-            seen["bias_voltage_v"] = reading.voltage_v
-            seen["bias_current_a"] = reading.current_a
-            seen["bias_in_compliance"] = reading.output_on and reading.in_compliance
-            return InstrumentState(
-                "bias",
-                self.bias.identity.model,
-                "on" if reading.output_on else "off",
-                f"{round(reading.voltage_v, 3) + 0.0:.3f} V   "
-                f"{round(reading.current_a * 1e6, 2) + 0.0:.2f} µA",
-                healthy=not seen["bias_in_compliance"],
-                trend=reading.voltage_v,
-            )
-
-        def readout() -> InstrumentState:
-            temperatures = self.climate.temperatures_c()
-            seen["temperatures_c"] = temperatures
-            lit = self.light.pulsing()
-            hottest = max(temperatures.values(), default=float("nan"))
-            return InstrumentState(
-                "readout",
-                self.readout.identity.model,
-                "LED on" if lit else "idle",
-                f"board {hottest:.1f} °C",
-                healthy=True,
-                trend=hottest,
-            )
-
-        def gantry() -> InstrumentState:
-            try:
-                state = self.gantry.state()
-            except MachineAlarm as alarm:
-                state = f"Alarm: {alarm.what}"
-            seen["gantry_state"] = state
-            if state.startswith("Alarm"):
-                return InstrumentState(
-                    "gantry",
-                    self.gantry.identity.model,
-                    "alarm",
-                    state,
-                    healthy=False,
-                )
-            at = self.gantry.position()
-            return InstrumentState(
-                "gantry",
-                self.gantry.identity.model,
-                state.lower(),
-                f"X {at.x_mm:.1f}  Y {at.y_mm:.1f}  Z {at.z_mm:.1f}",
-                healthy=True,
-                trend=at.x_mm,
-            )
-
-        look("bias", self.bias.identity.model, bias)
-        look("readout", self.readout.identity.model, readout)
-        look("gantry", self.gantry.identity.model, gantry)
-        return Snapshot(
-            at=datetime.now(UTC),
-            monotonic_s=time.monotonic(),
-            states=tuple(states),
-            silent=MappingProxyType(silent),
-            **seen,
-        )
+        return observe(self)
 
     def make_safe(self) -> tuple[str, ...]:
-        """Light off, bias ramped down and read back, bias switch open. Idempotent, thread-safe.
-
-        Every step is tried whatever happened before it. Returns what could not be verified: an
-        empty tuple means that the line is safe. Vacuum stays as it is: a held tile must not fall.
-        """
-        problems: list[str] = []
-
-        def attempt(what: str, step: Callable[[], object]) -> None:
-            try:
-                step()
-            except InstrumentError as error:
-                problems.append(f"{what}: {error}")
-            except Exception as error:  # noqa: BLE001 - the steps behind it must be tried too
-                problems.append(f"{what}: {type(error).__name__}: {error}")
-
-        def bias_down() -> None:
-            reading = self.bias_down()
-            if reading.output_on or abs(reading.voltage_v) > SAFE_VOLTAGE_V:
-                problems.append(
-                    f"bias still reads {reading.voltage_v:.2f} V, output "
-                    f"{'on' if reading.output_on else 'off'}"
-                )
-
-        with self._safe_lock:
-            attempt("light", self.light.pulse_off)
-            attempt("bias", bias_down)
-            attempt("bias switch", self.switch.disconnect)
-        return tuple(problems)
+        """Bring the line to its safe state; returns what could not be verified. Idempotent."""
+        return make_safe(self)
 
     def halt(self) -> tuple[str, ...]:
         """Stop the motion at once, then the safe state."""
-        problems: tuple[str, ...] = ()
-        try:
-            self.gantry.stop()
-        except InstrumentError as error:
-            problems = (f"gantry: {error}",)
-        except Exception as error:  # noqa: BLE001 - the bias must come down all the same
-            problems = (f"gantry: {type(error).__name__}: {error}",)
-        return (*problems, *self.make_safe())
+        return halt(self)
 
 
-SAFE_VOLTAGE_V = 0.5
 _CAMERA_CALIBRATION = {
     "mm_per_px",
     "mm_per_px_sigma_rel",

@@ -1,137 +1,20 @@
-"""The interlock: rules that are watched on a thread of their own, trips that latch.
-
-Safety does not live in procedures. The supervisor reads the line's instruments by itself; when a
-rule is broken, or an instrument stays silent, it latches a trip, brings the line to its safe state
-and keeps it there until a person resets it. Nothing that fails around it - a listener, the records,
-a bug in a driver - ends the watch.
-"""
+"""The watch: rules on a thread of their own, a trip that latches, a safe state that is verified."""
 
 import logging
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from station.events import InstrumentState, LineState
+from station.events import LineState
 from station.profile import SafetySection
+from station.safety.interlock import Interlock, InterlockTrippedError, Trip
+from station.safety.rules import Snapshot, broken_rule
 
 log = logging.getLogger(__name__)
-
-
-class InterlockTrippedError(Exception):
-    """The interlock has tripped; nothing may raise the bias or move until a person resets it."""
-
-
-@dataclass(frozen=True)
-class Trip:
-    """A latched trip: which rule, what was seen, and what was seen before it."""
-
-    at: datetime
-    rule: str
-    cause: str
-    history: tuple[Mapping[str, Any], ...] = ()
-
-
-class Interlock:
-    """A latch between the supervisor and everything that may raise the bias or move.
-
-    Whoever does one such step does it inside `guard()`: once tripped no further step can begin. A
-    trip does not wait for the step under way, which may hang.
-    """
-
-    def __init__(self) -> None:
-        self._one_step = threading.RLock()
-        self._steps = 0
-        self._latch = threading.Lock()
-        self._trip: Trip | None = None
-
-    @property
-    def tripped(self) -> Trip | None:
-        return self._trip
-
-    @property
-    def step_under_way(self) -> bool:
-        """Whether a step that began before a trip may still do something."""
-        return self._steps > 0
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Do one step inside. Raises InterlockTrippedError once tripped."""
-        with self._one_step:
-            self._steps += 1
-            try:
-                if (trip := self._trip) is not None:
-                    raise InterlockTrippedError(trip.cause)
-                yield
-            finally:
-                self._steps -= 1
-
-    def trip(self, trip: Trip) -> bool:
-        """Latch `trip`; False when an earlier one is latched already (the first cause stays)."""
-        with self._latch:
-            if self._trip is not None:
-                return False
-            self._trip = trip
-            return True
-
-    def release(self) -> None:
-        with self._latch:
-            self._trip = None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What the supervisor saw in one round; a missing value means the instrument was silent."""
-
-    at: datetime
-    monotonic_s: float
-    bias_voltage_v: float | None = None
-    bias_current_a: float | None = None
-    bias_in_compliance: bool | None = None
-    temperatures_c: Mapping[str, float] = field(default_factory=dict)
-    gantry_state: str | None = None
-    states: tuple[InstrumentState, ...] = ()
-    silent: Mapping[str, str] = field(default_factory=dict)
-
-    def as_data(self) -> dict[str, Any]:
-        return {
-            "at": self.at.isoformat(),
-            "bias_voltage_v": _recordable(self.bias_voltage_v),
-            "bias_current_a": _recordable(self.bias_current_a),
-            "bias_in_compliance": self.bias_in_compliance,
-            "temperatures_c": {k: _recordable(t) for k, t in self.temperatures_c.items()},
-            "gantry_state": self.gantry_state,
-            "silent": dict(self.silent),
-        }
-
-
-def _recordable(value: float | None) -> float | str | None:
-    """The value, or its name when it is no number: records hold finite numbers only."""
-    return value if value is None or math.isfinite(value) else str(value)
-
-
-def broken_rule(seen: Snapshot, limits: SafetySection) -> tuple[str, str] | None:
-    """The first rule that `seen` breaks, as (rule, cause in one sentence), or None."""
-    current = seen.bias_current_a
-    if current is not None and not abs(current) <= limits.max_current_a:
-        return "over-current", (
-            f"bias current {current * 1e6:.1f} µA is above {limits.max_current_a * 1e6:.1f} µA"
-        )
-    if seen.bias_in_compliance:
-        return "over-current", "the bias supply is limiting its current (compliance)"
-    for name, temperature in seen.temperatures_c.items():
-        if not temperature <= limits.max_temperature_c:
-            return "over-temperature", (
-                f"{name} is at {temperature:.1f} °C, above {limits.max_temperature_c:.1f} °C"
-            )
-    if seen.gantry_state is not None and seen.gantry_state.startswith("Alarm"):
-        return "gantry-alarm", f"the gantry is in {seen.gantry_state}"
-    return None
 
 
 class Watched(Protocol):
