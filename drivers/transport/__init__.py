@@ -1,0 +1,30 @@
+"""Ports: how bytes reach an instrument and its answers come back to the one who asked.
+
+One transaction is lock, write, read and error check under one deadline; the time spent waiting for
+the lock counts. After a timeout, a broken reply or a lost connection a port is *out of step*: an
+answer may still be on its way. The next transaction then first reopens the connection or drains
+the line, and lets the driver check who answers, so that a late answer is never taken for the next
+one.
+"""
+
+from drivers.transport.line import (
+    MAX_LINE_BYTES,
+    QUIET_S,
+    Exchange,
+    LineTransport,
+    Transport,
+)
+from drivers.transport.serial_port import SerialTransport
+from drivers.transport.visa import VisaTransport
+from drivers.transport.zmq_request import ZmqTransport
+
+__all__ = [
+    "MAX_LINE_BYTES",
+    "QUIET_S",
+    "Exchange",
+    "LineTransport",
+    "SerialTransport",
+    "Transport",
+    "VisaTransport",
+    "ZmqTransport",
+]
