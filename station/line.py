@@ -1,7 +1,7 @@
 """The line: its instruments by role, where things are on it, and its safe state."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,10 +17,15 @@ from drivers.roles import (
     BiasSwitch,
     Camera,
     ChargeReadout,
+    Chiller,
     ClimateSensor,
+    Contact,
     Gantry,
+    GlueValve,
     Gripper,
+    HumiditySensor,
     LightPulser,
+    Scanner,
 )
 from station.observing import observe
 from station.profile import Profile
@@ -63,6 +68,11 @@ class Line:
     gripper: Gripper
     camera: Camera
     clock: Clock
+    humidity: Mapping[str, HumiditySensor] = field(default_factory=dict)
+    chiller: Chiller | None = None
+    scanner: Scanner | None = None
+    glue_valve: GlueValve | None = None
+    contacts: Mapping[str, Contact] = field(default_factory=dict)
     interlock: Interlock = field(default_factory=Interlock)
     abort_reason: str | None = None
     safe_lock: threading.Lock = field(default_factory=threading.Lock)

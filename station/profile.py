@@ -2,15 +2,54 @@
 
 One TOML file per line. Lengths in mm in the gantry frame (x right, y away from the operator, z up,
 z = 0 at the base plate); the head position is the position of the gripper's nozzle.
+
+`load_profile` reads it and checks what one field alone can't show (`station.profile_checks`).
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+
+BiasDriver = Literal[
+    "keithley2450", "keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"
+]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Rated(_Section):
+    """What a bias supply can do at most (magnitudes), whatever its range or channel."""
+
+    lowest_v: float
+    highest_v: float
+    highest_a: float
+
+
+BIAS_RATINGS: Mapping[str, Rated] = {
+    "keithley2450": Rated(lowest_v=0, highest_v=200, highest_a=1.05),
+    "keithley2400": Rated(lowest_v=0, highest_v=1100, highest_a=1.05),
+    "keithley6517": Rated(lowest_v=0, highest_v=1000, highest_a=10e-3),
+    "caen_a7585": Rated(lowest_v=20, highest_v=85, highest_a=10e-3),
+    "caen_hv": Rated(lowest_v=0, highest_v=8000, highest_a=3e-3),
+    "iseg": Rated(lowest_v=0, highest_v=6000, highest_a=20e-3),
+}
+HIGHEST_SIPM_BIAS_V = 90.0
+"""No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
+BIAS_WITH_CHANNELS = frozenset({"caen_hv", "iseg"})
+"""Supplies with more than one output: the profile must say which."""
+BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "caen_a7585", "caen_hv", "iseg"})
 
 
 class SiteSection(_Section):
@@ -19,61 +58,216 @@ class SiteSection(_Section):
 
 
 class StationSection(_Section):
-    name: str = Field(min_length=1)
+    name: Text
     time_scale: PositiveFloat = 1.0
     """Station seconds per second: settling and ramps run this much faster. 1 on real hardware."""
 
 
 class BiasSection(_Section):
-    driver: Literal["keithley2450"]
-    address: str
-    max_voltage_v: float = Field(gt=0, le=50)
+    driver: BiasDriver
+    address: Text
+    """VISA address, or the serial port of a supply that is on one."""
+    channel: int | None = Field(default=None, ge=0, le=31, validate_default=True)
+    polarity: Literal[1, -1] = 1
+    """Sign of every voltage that may be set."""
+    baud: PositiveInt | None = None
+    max_voltage_v: float = Field(gt=0, le=HIGHEST_SIPM_BIAS_V)
     compliance_a: float = Field(gt=0, le=0.1)
-    ramp_v_per_s: PositiveFloat = 5.0
-    expected_serial: str | None = None
+    ramp_v_per_s: float = Field(default=5.0, gt=0, le=100)
+    emergency_ramp_v_per_s: float = Field(default=50.0, gt=0, le=500, validate_default=True)
+    """How fast the safe state brings the bias down."""
+    expected_serial: Text | None = None
+
+    @field_validator("channel")
+    @classmethod
+    def _channel_where_there_are_some(cls, channel: int | None, info: ValidationInfo) -> int | None:
+        driver = info.data.get("driver")
+        if driver in BIAS_WITH_CHANNELS and channel is None:
+            raise ValueError(f"the number of the channel: a supply of {driver} has several")
+        if driver is not None and driver not in BIAS_WITH_CHANNELS and channel is not None:
+            raise ValueError(f"no such field: a supply of {driver} has one output")
+        return channel
+
+    @field_validator("baud")
+    @classmethod
+    def _baud_on_serial_ports(cls, baud: int | None, info: ValidationInfo) -> int | None:
+        driver = info.data.get("driver")
+        if driver is not None and driver not in BIAS_ON_SERIAL_PORTS and baud is not None:
+            raise ValueError(f"no such field: {driver} is not on a serial port")
+        return baud
+
+    @field_validator("max_voltage_v")
+    @classmethod
+    def _voltage_within_the_supply(cls, voltage_v: float, info: ValidationInfo) -> float:
+        rated = BIAS_RATINGS.get(info.data.get("driver", ""))
+        if rated is not None and not rated.lowest_v < voltage_v <= rated.highest_v:
+            raise ValueError(
+                f"a voltage that a {info.data['driver']} can give: above {rated.lowest_v:g} V, "
+                f"at most {rated.highest_v:g} V"
+            )
+        return voltage_v
+
+    @field_validator("compliance_a")
+    @classmethod
+    def _current_within_the_supply(cls, current_a: float, info: ValidationInfo) -> float:
+        rated = BIAS_RATINGS.get(info.data.get("driver", ""))
+        if rated is not None and current_a > rated.highest_a:
+            raise ValueError(
+                f"a current that a {info.data['driver']} can limit: at most {rated.highest_a:g} A"
+            )
+        return current_a
+
+    @field_validator("emergency_ramp_v_per_s")
+    @classmethod
+    def _emergency_not_slower(cls, ramp: float, info: ValidationInfo) -> float:
+        if ramp < info.data.get("ramp_v_per_s", 0.0):
+            raise ValueError(
+                f"at least ramp_v_per_s, which is {info.data['ramp_v_per_s']:g}: "
+                "an emergency may not be slower than work"
+            )
+        return ramp
 
 
 class TesterSection(_Section):
     driver: Literal["tileboard_tester"]
-    host: str
-    fast_port: PositiveInt = 6000
-    slow_port: PositiveInt = 5555
-    data_port: PositiveInt = 6001
-    data_folder: str
-    n_rocs: PositiveInt = 1
+    host: Text
+    fast_port: PositiveInt = Field(default=6000, le=65535)
+    slow_port: PositiveInt = Field(default=5555, le=65535)
+    data_port: PositiveInt = Field(default=6001, le=65535)
+    data_folder: Text
+    n_rocs: int = Field(default=1, ge=1, le=8)
+    expected_serial: Text | None = None
+
+
+class ZoneSection(_Section):
+    """A block of the travel that the head may not enter: from the base plate to `top_z_mm`."""
+
+    name: Text
+    x_mm: tuple[float, float]
+    y_mm: tuple[float, float]
+    top_z_mm: float
+
+    @field_validator("x_mm", "y_mm")
+    @classmethod
+    def _low_before_high(cls, span: tuple[float, float]) -> tuple[float, float]:
+        if not span[0] < span[1]:
+            raise ValueError("two places, the lower one first")
+        return span
 
 
 class GantrySection(_Section):
-    driver: Literal["grbl"]
-    port: str
+    driver: Literal["grbl", "marlin", "auto"]
+    """`auto` asks the controller what it is when the line opens."""
+    port: Text
+    baud: PositiveInt | None = None
     travel_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    feed_mm_per_min: PositiveFloat
+    feed_mm_per_min: float = Field(gt=0, le=60000)
     safe_z_mm: PositiveFloat
-    approach_mm: float = Field(default=0.5, ge=0)
+    """Height at which the nozzle passes over everything."""
+    approach_mm: float = Field(default=0.5, ge=0, le=20)
     """Every look and pick is approached from the same side over this distance: no backlash."""
+    backlash_mm: tuple[float, float, float] | None = None
+    """Play of x, y and z as the commissioning measured it."""
+    zones: tuple[ZoneSection, ...] = ()
+    expected_serial: Text | None = None
 
 
 class GripperSection(_Section):
-    driver: Literal["grbl_vacuum"]
-    settle_s: PositiveFloat = 0.2
+    driver: Literal["grbl_vacuum", "gantry_output"]
+    """Both are the vacuum relay and the vacuum switch of the gantry's controller."""
+    settle_s: float = Field(default=0.2, gt=0, le=10)
+
+
+class GlueValveSection(_Section):
+    driver: Literal["gantry_output"]
+    longest_s: float = Field(default=5.0, gt=0, le=60)
+    """The valve is never open for longer."""
 
 
 class CameraSection(_Section):
-    driver: Literal["opencv"]
-    url: str
+    driver: Literal["opencv", "basler"]
+    url: Text
+    """Stream address or device of an OpenCV camera; serial number of a Basler camera."""
     width_px: PositiveInt
     height_px: PositiveInt
-    mm_per_px: PositiveFloat
-    mm_per_px_sigma_rel: PositiveFloat
-    rotation_rad: float = 0.0
-    k1_per_mm2: float = 0.0
+    exposure_us: PositiveFloat | None = None
+    mm_per_px: float = Field(gt=0, le=1)
+    mm_per_px_sigma_rel: float = Field(gt=0, le=0.1)
+    rotation_rad: float = Field(default=0.0, ge=-3.2, le=3.2)
+    k1_per_mm2: float = Field(default=0.0, ge=-1e-3, le=1e-3)
     offset_x_mm: float
     """Optical axis minus nozzle."""
     offset_y_mm: float
     working_distance_mm: PositiveFloat
     """Nozzle height above the plane that is in focus and to which mm_per_px belongs."""
-    settle_s: float = Field(default=0.1, ge=0)
-    grab_deadline_s: PositiveFloat = 5.0
+    settle_s: float = Field(default=0.1, ge=0, le=10)
+    grab_deadline_s: float = Field(default=5.0, gt=0, le=60)
+    expected_serial: Text | None = None
+
+
+class ClimateSection(_Section):
+    """A humidity sensor; `name` says where it hangs."""
+
+    name: Text
+    driver: Literal["sensirion"]
+    bus: Text
+    """I2C bus such as /dev/i2c-1."""
+    address: int = Field(default=0x44, ge=0x08, le=0x77)
+    expected_serial: Text | None = None
+
+
+class ChillerSection(_Section):
+    driver: Literal["julabo", "huber"]
+    port: Text
+    baud: PositiveInt | None = None
+    lowest_c: float = Field(ge=-90, le=100)
+    highest_c: float = Field(ge=-90, le=100)
+    expected_serial: Text | None = None
+
+    @field_validator("highest_c")
+    @classmethod
+    def _above_the_lowest(cls, highest_c: float, info: ValidationInfo) -> float:
+        if highest_c <= info.data.get("lowest_c", float("-inf")):
+            raise ValueError(f"above lowest_c, which is {info.data['lowest_c']:g}")
+        return highest_c
+
+
+class ScannerSection(_Section):
+    driver: Literal["serial", "keyboard"]
+    port: Text | None = Field(default=None, validate_default=True)
+    baud: PositiveInt | None = None
+    prefix: str = ""
+    suffix: Text = "\r"
+    expected_serial: Text | None = None
+
+    @field_validator("port")
+    @classmethod
+    def _port_of_a_serial_one(cls, port: str | None, info: ValidationInfo) -> str | None:
+        driver = info.data.get("driver")
+        if driver == "serial" and port is None:
+            raise ValueError("the serial port of the scanner")
+        if driver == "keyboard" and port is not None:
+            raise ValueError("no such field: a keyboard scanner types, it has no port")
+        return port
+
+
+class ContactSection(_Section):
+    """A switch that must be closed: `name` says what it watches (lid, door, panel)."""
+
+    name: Text
+    driver: Literal["bias_interlock", "gantry_door", "tester_gpio"]
+    bit: int | None = Field(default=None, ge=0, le=31, validate_default=True)
+    """Of the tester's GPIO word."""
+
+    @field_validator("bit")
+    @classmethod
+    def _bit_of_a_word(cls, bit: int | None, info: ValidationInfo) -> int | None:
+        driver = info.data.get("driver")
+        if driver == "tester_gpio" and bit is None:
+            raise ValueError("the bit of the tester's GPIO word")
+        if driver is not None and driver != "tester_gpio" and bit is not None:
+            raise ValueError(f"no such field: {driver} is one contact")
+        return bit
 
 
 class TraySection(_Section):
@@ -90,6 +284,22 @@ class BoardSection(_Section):
     surface_z_mm: float
     search_mm: PositiveFloat = 2.0
     """How far from its nominal place a fiducial is looked for."""
+
+
+class TargetSection(_Section):
+    """The calibration target on the base plate: a grid of round dots, one of them larger."""
+
+    origin_x_mm: float
+    """Middle of the grid, as well as it is known by hand (within `search_mm`)."""
+    origin_y_mm: float
+    surface_z_mm: float
+    pitch_mm: PositiveFloat
+    pitch_sigma_rel: float = Field(gt=0, le=0.01)
+    """How well the maker of the target knows its pitch: the scale can't be known better."""
+    dot_diameter_mm: PositiveFloat
+    columns: int = Field(ge=3, le=101)
+    rows: int = Field(ge=3, le=101)
+    search_mm: PositiveFloat = 3.0
 
 
 class SafetySection(_Section):
@@ -112,8 +322,9 @@ class FilesSection(_Section):
 
 
 class Profile(_Section):
-    """A site profile file; every section is required but `files` and `twin`."""
+    """A site profile file, of version 1."""
 
+    version: Literal[1]
     site: SiteSection
     station: StationSection
     bias: BiasSection
@@ -124,5 +335,11 @@ class Profile(_Section):
     tray: TraySection
     board: BoardSection
     safety: SafetySection
+    glue_valve: GlueValveSection | None = None
+    climate: tuple[ClimateSection, ...] = ()
+    chiller: ChillerSection | None = None
+    scanner: ScannerSection | None = None
+    contacts: tuple[ContactSection, ...] = ()
+    target: TargetSection | None = None
     files: FilesSection = FilesSection()
     twin: TwinSection | None = None

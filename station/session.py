@@ -17,15 +17,10 @@ from sqlmodel import func, select
 import db
 from db import Store, open_store
 from drivers.clock import Clock, RealClock, ScaledClock
-from drivers.errors import InstrumentError, WrongInstrument
-from drivers.grbl.controller import GrblController
-from drivers.grbl.driver import GrblGantry, GrblVacuumGripper
-from drivers.keithley.driver import Keithley2450
-from drivers.opencv_camera.driver import OpenCvCamera
-from drivers.tileboard_tester.driver import TileboardTester
-from drivers.tileboard_tester.protocol import BoardConstants
+from drivers.errors import InstrumentError
 from station.catalogue import Catalogue, load_catalogue
 from station.events import Answer, Ask, Listener, ModuleDone, RefusedError
+from station.instruments import line_on, open_bias
 from station.line import Line
 from station.profile import Profile
 from station.recipes import Recipes, load_recipes
@@ -245,7 +240,7 @@ def open_session(
             stack.enter_context(sole_owner(line_file))
         scale = profile.station.time_scale
         clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
-        bias = _open_bias(profile, clock)
+        bias = open_bias(profile, clock)
         stack.callback(bias.close)
         _, bias_story = bias_as_found(bias, ramp_v_per_s=profile.bias.ramp_v_per_s)
         store = open_store(data / DATABASE, data / "attachments")
@@ -257,7 +252,7 @@ def open_session(
         own_recipes = profile.files.recipes
         recipes = load_recipes(None if own_recipes is None else beside / own_recipes)
         catalogue = load_catalogue(*(beside / name for name in profile.files.catalogue))
-        line = _line_on(profile, bias, clock, stack)
+        line = line_on(profile, bias, clock, stack)
         problems = line.make_safe()
         if problems:
             raise SessionError(
@@ -313,65 +308,6 @@ def sole_owner(line_file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
-    """Open every instrument of a profile; `stack` closes them. The gantry is homed if it must be.
-
-    Raises `drivers.errors.InstrumentError`.
-    """
-    bias = _open_bias(profile, clock)
-    stack.callback(bias.close)
-    return _line_on(profile, bias, clock, stack)
-
-
-def _open_bias(profile: Profile, clock: Clock) -> Keithley2450:
-    """The supply of the profile; another one is refused and left as it is."""
-    bias = Keithley2450.open(profile.bias.address, clock=clock)
-    expected = profile.bias.expected_serial
-    if expected is not None and bias.identity.serial != expected:
-        bias.leave()
-        raise WrongInstrument(
-            f"the supply with serial {bias.identity.serial} answers, not {expected}",
-            port=profile.bias.address,
-        )
-    return bias
-
-
-def _line_on(profile: Profile, bias: Keithley2450, clock: Clock, stack: ExitStack) -> Line:
-    tester = TileboardTester(
-        profile.tester.host,
-        fast_port=profile.tester.fast_port,
-        slow_port=profile.tester.slow_port,
-        data_port=profile.tester.data_port,
-        data_folder=Path(profile.tester.data_folder),
-        board_constants=BoardConstants(n_rocs=profile.tester.n_rocs),
-        clock=clock,
-    )
-    stack.callback(tester.close)
-    controller = GrblController.open(profile.gantry.port, clock=clock)
-    gantry = GrblGantry(controller)
-    stack.callback(gantry.close)
-    if not gantry.is_homed():
-        gantry.home()
-    camera = OpenCvCamera(
-        profile.camera.url,
-        width_px=profile.camera.width_px,
-        height_px=profile.camera.height_px,
-    )
-    stack.callback(camera.close)
-    return Line(
-        profile=profile,
-        bias=bias,
-        switch=tester,
-        readout=tester,
-        light=tester,
-        climate=tester,
-        gantry=gantry,
-        gripper=GrblVacuumGripper(controller),
-        camera=camera,
-        clock=clock,
-    )
 
 
 def _next_serial(data: Path) -> int:

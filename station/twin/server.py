@@ -1,6 +1,5 @@
 """The twin's simulators on real transports, and the site profile that leads to them."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from drivers.tileboard_tester.simulator import TesterSettings, TileboardTesterSi
 from station.catalogue import load_catalogue
 from station.catalogue.board_shape import CHANNELS_PER_ROC
 from station.profile import Profile, TwinSection
+from station.toml_text import toml_text
 from station.twin.hands import HandsServer
 from station.twin.world import World
 
@@ -163,13 +163,7 @@ class _Bench:
 
 def to_toml(profile: Profile) -> str:
     """A profile as the TOML file that `station.settings.load_toml` reads back."""
-    lines = ["# Written by the twin: the line that its simulators make."]
-    for section, content in profile.model_dump(
-        mode="json", exclude_none=True, exclude={"files"}
-    ).items():
-        lines += ["", f"[{section}]"]
-        lines += [f"{key} = {json.dumps(value)}" for key, value in content.items()]
-    return "\n".join(lines) + "\n"
+    return toml_text(profile, comment="Written by the twin: the line that its simulators make.")
 
 
 def _calibrated(profile: Profile, rng: np.random.Generator) -> Profile:
@@ -196,6 +190,7 @@ def _profile(folder: Path, speed: float) -> Profile:
     """Where things truly are on the twin's line; addresses are filled in once known."""
     return Profile.model_validate(
         {
+            "version": 1,
             "site": {"code": "TWIN", "name": "Simulated site"},
             "station": {"name": "simulated line", "time_scale": speed},
             "bias": {

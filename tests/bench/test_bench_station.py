@@ -10,11 +10,11 @@ import pytest
 
 from drivers.clock import ScaledClock
 from station.catalogue import load_catalogue
+from station.instruments import connect_line
 from station.line import Line
 from station.procedures import BoardUnderTest, TileInSlot, inspect_tile
 from station.procedures import test_board as board_test
 from station.recipes import load_recipes
-from station.session import connect_line
 from station.twin.server import Twin, start_twin
 
 SPEED = 1000.0

@@ -9,9 +9,9 @@ import pytest
 import db
 from db import Store, open_store
 from drivers.clock import ScaledClock
+from station.instruments import connect_line
 from station.line import Line
 from station.runner import Crew
-from station.session import connect_line
 from station.twin.server import Twin, start_twin
 
 SPEED = 200.0

@@ -11,7 +11,8 @@ import db
 from db import open_store
 from drivers.clock import ScaledClock
 from drivers.errors import InstrumentError
-from station.session import DATABASE, SessionError, connect_line, open_session, sole_owner
+from station.instruments import connect_line
+from station.session import DATABASE, SessionError, open_session, sole_owner
 from station.twin.server import Twin, to_toml
 from tests.station.conftest import SPEED
 

@@ -10,6 +10,7 @@ import pytest
 from drivers.clock import ScaledClock
 from station.catalogue import load_catalogue
 from station.events import Finding, Joined, Reading
+from station.instruments import connect_line
 from station.limits import judge, worst
 from station.line import Line
 from station.procedures import (
@@ -23,7 +24,6 @@ from station.procedures import (
 )
 from station.procedures import test_board as board_test
 from station.recipes import load_recipes
-from station.session import connect_line
 from station.twin.server import Twin, start_twin
 from tests.station.conftest import SPEED
 

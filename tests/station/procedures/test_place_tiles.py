@@ -12,12 +12,13 @@ import db
 from drivers.clock import ScaledClock
 from station.catalogue import Catalogue, load_catalogue
 from station.events import Joined, Note, Picture, Reading
+from station.instruments import connect_line
 from station.line import Line
 from station.procedures import BoardInPlace, PlaceTask, place_tiles
 from station.procedures.board_pose import fit_pose
 from station.procedures.place_tiles import CannotPlaceError
 from station.recipes import load_recipes
-from station.session import connect_line, open_session
+from station.session import open_session
 from station.twin.server import Twin
 from tests.station.conftest import SPEED
 
