@@ -7,6 +7,7 @@ the line, and lets the driver check who answers, so that a late answer is never 
 one.
 """
 
+from drivers.transport.i2c import I2cTransport
 from drivers.transport.line import (
     MAX_LINE_BYTES,
     QUIET_S,
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_LINE_BYTES",
     "QUIET_S",
     "Exchange",
+    "I2cTransport",
     "LineTransport",
     "SerialTransport",
     "Transport",

@@ -1,0 +1,54 @@
+"""An I2C bus: bytes to and from one address in one transaction."""
+
+from typing import Protocol
+
+
+class I2cTransport(Protocol):
+    """A bus on which one transaction at a time writes bytes, waits, and reads bytes.
+
+    Implementations: ``LinuxI2cTransport`` (``/dev/i2c-1``) and ``BridgeI2cTransport`` (a serial
+    port with an SC18IM700 behind it). All devices of a bus share one transport.
+    """
+
+    @property
+    def port(self) -> str: ...
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    def exchange(
+        self,
+        address: int,
+        write: bytes,
+        read_count: int = 0,
+        *,
+        wait_s: float = 0.0,
+        deadline_s: float,
+    ) -> bytes:
+        """Write bytes to an address, wait, and read bytes from it, while nobody else can.
+
+        Args:
+            address: 7 bits, 0x08 to 0x77.
+            write: what is written first; empty to read only.
+            read_count: number of bytes to read, 0 to write only.
+            wait_s: real seconds between writing and reading (a conversion time).
+            deadline_s: real seconds for everything, waiting for the bus included.
+
+        Returns:
+            ``read_count`` bytes, unchecked: their checksum is the caller's to look at.
+
+        Raises:
+            ValueError: an address, count or time out of range; nothing was sent.
+            InstrumentRefused: nobody acknowledges at the address (unplugged, or still busy).
+            InstrumentTimeout: no answer within ``deadline_s``.
+            InstrumentLost: the bus or its bridge is gone.
+            InstrumentInterrupted: another thread called :meth:`interrupt`.
+            BrokenReply: the bridge answers something else.
+        """
+        ...
+
+    def interrupt(self) -> int:
+        """Break off the transactions of other threads at once; returns how many there were."""
+        ...
+
+    def close(self) -> None: ...
