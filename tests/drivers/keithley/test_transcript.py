@@ -43,8 +43,9 @@ SWITCHING_ON = [
     (b":SOUR:VOLT:ILIM?\n", b"1.000000E-04\n"),
     (b":SOUR:VOLT:PROT?\n", b"PROT60\n"),
     (b":OUTP?\n", b"0\n"),
-    (b":SOUR:VOLT 0\n", b""),
+    (b":SOUR:VOLT 0.000000E+00\n", b""),
     NO_ERROR,
+    (b":SOUR:VOLT?\n", b"0.000000E+00\n"),
     (b":OUTP ON\n", b""),
     NO_ERROR,
     (b":OUTP?\n", b"1\n"),
@@ -63,10 +64,17 @@ def reading(measured: bytes, set_v: bytes, output: bytes) -> list[tuple[bytes, b
 AT_ZERO = reading(b"0.000000E+00,0.000000E+00,136", b"0.000000E+00", b"1")
 RAMPING = [
     (b":OUTP:INT:TRIP?\n", b"1\n"),
+    (b":OUTP?\n", b"1\n"),
     *AT_ZERO,
+    (b":SOUR:VOLT:ILIM?\n", b"1.000000E-04\n"),
+    (b":SOUR:VOLT:PROT?\n", b"PROT60\n"),
+    (b":SOUR:VOLT?\n", b"0.000000E+00\n"),
     (b":SOUR:VOLT 2.000000E+01\n", b""),
     NO_ERROR,
     *reading(b"2.000000E+01,2.000000E-06,136", b"2.000000E+01", b"1"),
+    (b":SOUR:VOLT:ILIM?\n", b"1.000000E-04\n"),
+    (b":SOUR:VOLT:PROT?\n", b"PROT60\n"),
+    (b":SOUR:VOLT?\n", b"2.000000E+01\n"),
     (b":SOUR:VOLT 4.000000E+01\n", b""),
     NO_ERROR,
     *reading(b"4.000000E+01,4.000000E-06,136", b"4.000000E+01", b"1"),
@@ -74,7 +82,8 @@ RAMPING = [
 RAMPING_DOWN = [
     (b":OUTP?\n", b"1\n"),
     (b":SOUR:FUNC?\n", b"VOLT\n"),
-    *reading(b"4.000000E+01,4.000000E-06,136", b"4.000000E+01", b"1"),
+    (b":SOUR:VOLT?\n", b"4.000000E+01\n"),
+    (b":SOUR:VOLT?\n", b"4.000000E+01\n"),
     (b":SOUR:VOLT 2.000000E+01\n", b""),
     NO_ERROR,
     (b":SOUR:VOLT 0.000000E+00\n", b""),
@@ -91,7 +100,7 @@ SESSION = OPENING + LIMITS + SWITCHING_ON + RAMPING + RAMPING_DOWN + CLOSING
 
 
 def test_the_driver_says_exactly_these_bytes(monkeypatch, free):
-    monkeypatch.setattr("drivers.keithley.driver.MAX_STEP_V", 20.0)
+    monkeypatch.setattr(Keithley2450, "MAX_STEP_V", 20.0)
     with scripted_socket(SESSION) as (address, peer):
         source = Keithley2450.open(address, clock=ScaledClock(1000))
         source.program_limits(max_voltage_v=50, compliance_a=1e-4)

@@ -1,0 +1,84 @@
+"""Whether a reading shows that the supply does what it was told."""
+
+from drivers.errors import ComplianceTripped, RampInterrupted
+from drivers.roles import BiasReading
+from drivers.supply.primitives import Supply
+from drivers.transport import Exchange
+
+
+class _Lags(RampInterrupted):
+    """The terminals are not where the set-point is; a slow supply may still get there."""
+
+
+class JudgedSupply(Supply):
+    """A supply whose readings are compared with what was set."""
+
+    def _confirm(self, step_v: float | None, target_v: float) -> BiasReading:
+        """A reading that shows nothing wrong; a suspicious one is read again before it is judged.
+
+        ``step_v`` is the set-point that was written; None before the first step of a ramp.
+        """
+        complaint = None
+        ends_at_s = None
+        while True:
+            with self._transaction() as exchange:
+                reading = self._read(exchange)
+                found = self._complaint(exchange, reading, step_v, target_v)
+            if found is None:
+                return reading
+            if ends_at_s is None:
+                ends_at_s = self._clock.now_s() + self.FOLLOWS_WITHIN_S
+            elif self._clock.now_s() >= ends_at_s or type(found) is type(complaint) is not _Lags:
+                raise found
+            complaint = found
+            if isinstance(found, _Lags) and self.FOLLOWS_WITHIN_S:
+                self._clock.sleep(self.STEP_S)
+
+    def _complaint(
+        self, exchange: Exchange, reading: BiasReading, step_v: float | None, target_v: float
+    ) -> RampInterrupted | None:
+        at_v = reading.set_v if step_v is None else step_v
+        if not reading.output_on:
+            return RampInterrupted(
+                f"{self.NAME}: the output went off by itself at {at_v:.3f} V on the way to "
+                f"{target_v:g} V{self._says(exchange)}",
+                port=self.port,
+                advice="Check the interlock and the front panel of the source.",
+            )
+        if abs(reading.set_v - at_v) > self.SETPOINT_WITHIN_V:
+            return self._changed_by_hand(reading.set_v, at_v)
+        rising = abs(target_v) > abs(at_v) or step_v == target_v
+        if rising and (alarm := self._alarm(exchange)):
+            return RampInterrupted(
+                f"{self.NAME}: it reports {alarm} at {at_v:.3f} V on the way to {target_v:g} V",
+                port=self.port,
+            )
+        if reading.in_compliance:
+            return self._tripped(reading, target_v) if rising else None
+        allowed_v = self.FOLLOWS_WITHIN_V + self.FOLLOWS_WITHIN_RELATIVE * abs(at_v)
+        if abs(reading.voltage_v - at_v) > allowed_v:
+            return _Lags(
+                f"{self.NAME}: the output measures {reading.voltage_v:.3f} V where "
+                f"{at_v:.3f} V was set",
+                port=self.port,
+                advice="Ramp down; check the cable and the over-voltage protection.",
+            )
+        return None
+
+    def _says(self, exchange: Exchange) -> str:
+        alarm = self._alarm(exchange)
+        return f"; it reports {alarm}" if alarm else ""
+
+    def _tripped(self, reading: BiasReading, target_v: float) -> ComplianceTripped:
+        return ComplianceTripped(
+            f"{self.NAME}: the current limit was reached on the way to {target_v:g} V: "
+            f"{reading.current_a:.4g} A at {reading.voltage_v:.3f} V (set {reading.set_v:.3f} V)",
+            port=self.port,
+        )
+
+    def _changed_by_hand(self, found_v: float, at_v: float) -> RampInterrupted:
+        return RampInterrupted(
+            f"{self.NAME}: the set-point reads {found_v:.3f} V where {at_v:.3f} V was set",
+            port=self.port,
+            advice="Somebody changed it at the front panel: ramp down and start again.",
+        )

@@ -1,0 +1,352 @@
+"""Ramps in small checked steps, the way down, and who may go where."""
+
+import contextlib
+import functools
+import math
+import threading
+import time
+
+from drivers.clock import Clock
+from drivers.errors import (
+    InstrumentError,
+    InstrumentInterrupted,
+    InstrumentRefused,
+    LimitsNotProgrammed,
+    RampInterrupted,
+)
+from drivers.roles import BiasReading, Checkpoint
+from drivers.supply.judging import JudgedSupply
+from drivers.supply.primitives import Limits
+from drivers.supply.ramp import insist, steps
+from drivers.transport import LineTransport
+
+GRACE_S = 0.02
+"""Real seconds for which a descent lets another thread finish its transaction."""
+
+
+class SteppedSupply(JudgedSupply):
+    """A bias supply that ramps in checked steps; subclasses say how their instrument is spoken to.
+
+    A subclass defines the primitives of :class:`drivers.supply.primitives.Supply`. The public
+    methods fulfil :class:`drivers.roles.BiasSupply` and may be called from any thread.
+
+    Opening reads and changes nothing: an output that is on stays as it is, so that a station that
+    starts again can ramp it down.
+
+    Args:
+        transport: the port; the driver closes it.
+        clock: time for ramps and settling.
+        polarity: +1 or -1, the sign of every voltage that may be set.
+        deadline_s: real seconds for one transaction.
+
+    Raises:
+        WrongInstrument: another instrument, or one set up differently, answers.
+        InstrumentLost, InstrumentTimeout, BrokenReply: nobody, or nobody sensible, answers.
+    """
+
+    def __init__(
+        self,
+        transport: LineTransport,
+        *,
+        clock: Clock | None = None,
+        polarity: int = 1,
+        deadline_s: float = 3.0,
+    ) -> None:
+        self._turn = 0
+        self._turn_lock = threading.Lock()
+        self._going_down = threading.Lock()
+        self._descent_v_per_s = 0.0
+        super().__init__(transport, clock=clock, polarity=polarity, deadline_s=deadline_s)
+
+    def program_limits(self, *, max_voltage_v: float, compliance_a: float) -> None:
+        """Write the limits into the hardware, with the output off, and read them back.
+
+        The driver itself refuses every set-point above ``max_voltage_v``; what the hardware
+        holds may be the next of its own steps above.
+
+        Raises:
+            SetpointRefused: a limit is outside what the instrument can do.
+            InstrumentRefused: the output is on, or the instrument refuses a limit.
+            LimitsNotProgrammed: a limit reads back wrong.
+        """
+        self._limits = None
+        if not (math.isfinite(max_voltage_v) and max_voltage_v > 0):
+            self._refuse_setpoint(f"a maximum of {max_voltage_v} V is no positive voltage")
+        if not (math.isfinite(compliance_a) and compliance_a > 0):
+            self._refuse_setpoint(f"a current limit of {compliance_a} A is no positive current")
+        if max_voltage_v < self.LOWEST_V:
+            self._refuse_setpoint(f"its lowest voltage is {self.LOWEST_V:g} V")
+        limits = Limits(max_voltage_v, compliance_a)
+        self._check_limits(limits)
+        with self._transaction() as exchange:
+            if self._output_on(exchange):
+                raise InstrumentRefused(
+                    f"{self.NAME}: the output is on while the limits should be programmed",
+                    port=self.port,
+                    advice="Ramp down first.",
+                )
+            self._write_limits(exchange, limits)
+            self._check_limits_programmed(exchange, limits)
+        self._limits = limits
+
+    def switch_on(self) -> None:
+        """Switch the output on at the lowest voltage; does nothing when it is on already.
+
+        Raises:
+            LimitsNotProgrammed: no limits, or the instrument has lost them.
+            InterlockOpen: the instrument's interlock keeps the output off.
+            InstrumentRefused: the output does not switch on, or is being brought down.
+        """
+        limits, turn = self._programmed(), self._turn
+        with self._transaction() as exchange:
+            self._recheck_limits(exchange, limits)
+            if self._output_on(exchange):
+                return
+            self._check_output_allowed(exchange, self._lowest_v)
+            self._write_voltage(exchange, self._lowest_v)
+            set_v = self._setpoint_v(exchange)
+            if abs(set_v - self._lowest_v) > self.SETPOINT_WITHIN_V:
+                raise InstrumentRefused(
+                    f"{self.NAME}: the set-point reads back {set_v:g} V instead of "
+                    f"{self._lowest_v:g} V before switching on",
+                    port=self.port,
+                    advice="Look at the front panel; the output stays off.",
+                )
+            self._check_turn(turn, "to switching on")
+            self._write_output(exchange, on=True)
+            if not self._output_on(exchange):
+                raise InstrumentRefused(
+                    f"{self.NAME}: the output does not switch on{self._says(exchange)}",
+                    port=self.port,
+                    sent=exchange.sent,
+                    advice="Look at the front panel of the supply for a message.",
+                )
+        if self.LOWEST_V:
+            self._confirm(self._lowest_v, self._lowest_v)
+
+    def switch_off(self) -> None:
+        """Switch the output off at once, without a ramp, and read that back.
+
+        Raises:
+            InstrumentError: it is not certain that the output is off.
+        """
+        self._take_turn()
+        self._make_way()
+        insist(self._off_once)
+
+    def output_is_on(self) -> bool:
+        with self._transaction() as exchange:
+            return self._output_on(exchange)
+
+    def read(self) -> BiasReading:
+        """Measure voltage and current, and read set-point, output and compliance."""
+        with self._transaction() as exchange:
+            return self._read(exchange)
+
+    def ramp_to(
+        self,
+        voltage_v: float,
+        *,
+        rate_v_per_s: float,
+        checkpoint: Checkpoint = contextlib.nullcontext,
+    ) -> None:
+        """Go to a voltage in steps of ``STEP_S``, each checked by a measurement.
+
+        Rising steps (away from 0 V) happen inside ``checkpoint()``. On any failure the voltage
+        stays where it got to.
+
+        Args:
+            voltage_v: target, with the sign of the polarity.
+            rate_v_per_s: slope, positive; never exceeded.
+
+        Raises:
+            SetpointRefused: the target is not finite, of the wrong sign, or outside the limits.
+            LimitsNotProgrammed: :meth:`program_limits` was not called, or the limits are lost.
+            InterlockOpen: the target needs the interlock closed.
+            InstrumentRefused: the output is off.
+            ComplianceTripped: the current limit was reached.
+            RampInterrupted: the output went off, does not follow or was changed by hand, or
+                another thread brought the supply down or began another ramp meanwhile.
+        """
+        self._check_rate(rate_v_per_s)
+        limits = self._programmed()
+        self._check_setpoint(voltage_v, limits)
+        turn = self._take_turn()
+        try:
+            with self._transaction() as exchange:
+                self._check_output_allowed(exchange, voltage_v)
+                if not self._output_on(exchange):
+                    raise InstrumentRefused(
+                        f"{self.NAME}: a ramp was asked for while the output is off",
+                        port=self.port,
+                        advice="Switch the output on first.",
+                    )
+                self._write_ramp(exchange, rate_v_per_s)
+            at_v = self._confirm(None, voltage_v).set_v
+            for step_v in steps(at_v, voltage_v, min(rate_v_per_s * self.STEP_S, self.MAX_STEP_V)):
+                if abs(step_v) > abs(at_v):
+                    with checkpoint():
+                        self._step(at_v, step_v, turn, voltage_v, limits)
+                else:
+                    self._step(at_v, step_v, turn, voltage_v, None)
+                self._clock.sleep(self.STEP_S)
+                self._confirm(step_v, voltage_v)
+                at_v = step_v
+        except (InstrumentInterrupted, RampInterrupted, LimitsNotProgrammed):
+            # another thread is the reason before anything that it left behind
+            self._check_turn(turn, f"to {voltage_v:g} V")
+            raise
+
+    def ramp_down(self, *, rate_v_per_s: float) -> BiasReading:
+        """From any state to 0 V with the output off; returns the reading that proves it.
+
+        Starts from what the instrument says, not from what was set through this driver. Lost and
+        broken replies are tried again. When a step fails all the same, or the instrument sources a
+        current, the output is switched off at once. Takes the port from a transaction that another
+        thread has under way. A second call while one is under way hastens it to the higher rate
+        and waits for it.
+
+        Raises:
+            InstrumentError: it is not certain that the output is off.
+        """
+        self._check_rate(rate_v_per_s)
+        self._take_turn()
+        self._descent_v_per_s = max(self._descent_v_per_s, rate_v_per_s)
+        self._make_way()
+        with self._going_down:
+            try:
+                with contextlib.suppress(InstrumentError):
+                    self._walk_down(rate_v_per_s)
+                insist(self._off_once)
+                with contextlib.suppress(InstrumentRefused):
+                    insist(lambda: self._set(self._lowest_v))
+                return self._discharged()
+            finally:
+                self._descent_v_per_s = 0.0
+
+    def interrupt(self) -> None:
+        """Break off the transaction that another thread has under way."""
+        self._transport.interrupt()
+
+    def close(self) -> None:
+        """Ramp down when the output is on, then give the port back; once closed, does nothing.
+
+        Raises:
+            InstrumentError: it is not certain that the output is off; the port is closed anyway.
+        """
+        if self._transport.is_closed:
+            return
+        try:
+            if self._going_down.locked() or insist(self.output_is_on):
+                self.ramp_down(rate_v_per_s=self.CLOSING_RATE_V_PER_S)
+        finally:
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Give the port back and leave the output as it is: for who only looked."""
+        self._transport.close()
+
+    @property
+    def _lowest_v(self) -> float:
+        return self._polarity * self.LOWEST_V if self.LOWEST_V else 0.0
+
+    def _take_turn(self) -> int:
+        """From now on every earlier ramp ends before its next write."""
+        with self._turn_lock:
+            self._turn += 1
+            return self._turn
+
+    def _make_way(self) -> None:
+        """Free the port: a transaction that is short ends by itself, a longer one is broken off."""
+        ends_at_s = time.monotonic() + GRACE_S
+        while self._transport.is_busy() and not self._going_down.locked():
+            if time.monotonic() > ends_at_s:
+                self._transport.interrupt()
+                return
+            time.sleep(0.001)
+
+    def _set(self, voltage_v: float) -> None:
+        with self._transaction() as exchange:
+            self._write_voltage(exchange, voltage_v)
+
+    def _step(
+        self, at_v: float, step_v: float, turn: int, target_v: float, limits: Limits | None
+    ) -> None:
+        """Write the next set-point of a ramp; with ``limits`` it rises, and they are asked."""
+        with self._transaction() as exchange:
+            if limits is not None:
+                self._recheck_limits(exchange, limits)
+            if abs(self._setpoint_v(exchange) - at_v) > self.SETPOINT_WITHIN_V:
+                set_v = self._setpoint_v(exchange)
+                if abs(set_v - at_v) > self.SETPOINT_WITHIN_V:
+                    raise self._changed_by_hand(set_v, at_v)
+            self._check_turn(turn, f"to {target_v:g} V")
+            self._write_voltage(exchange, step_v)
+
+    def _walk_down(self, rate_v_per_s: float) -> None:
+        at_v = insist(self._start_of_descent)
+        with contextlib.suppress(InstrumentError), self._transaction() as exchange:
+            self._write_ramp(exchange, max(self._descent_v_per_s, rate_v_per_s))
+        due_s = self._clock.now_s()
+        while abs(at_v) > self.LOWEST_V:
+            fall_v = max(self._descent_v_per_s, rate_v_per_s) * self.STEP_S
+            left_v = max(self.LOWEST_V, abs(at_v) - fall_v)
+            at_v = math.copysign(left_v, at_v) if left_v > 1e-9 else 0.0
+            insist(functools.partial(self._set, at_v))
+            due_s += self.STEP_S
+            self._clock.sleep(due_s - self._clock.now_s())
+
+    def _start_of_descent(self) -> float:
+        """The set-point, or 0 where there is nothing to walk down from.
+
+        Asked twice: one wrong digit would let the first step down be a step up.
+        """
+        with self._transaction() as exchange:
+            self._abort(exchange)
+            if not (self._output_on(exchange) and self._sources_voltage(exchange)):
+                return 0.0
+            asked = [self._setpoint_v(exchange), self._setpoint_v(exchange)]
+            if asked[0] != asked[1]:
+                asked.append(self._setpoint_v(exchange))
+            return min(asked, key=abs)
+
+    def _off_once(self) -> None:
+        with self._transaction() as exchange:
+            self._abort(exchange)
+            self._write_output(exchange, on=False)
+            if self._output_on(exchange):
+                raise InstrumentRefused(
+                    f"{self.NAME}: the output does not switch off",
+                    port=self.port,
+                    sent=exchange.sent,
+                    advice="Bias is still on: switch it off at the front panel.",
+                )
+
+    def _discharged(self) -> BiasReading:
+        ends_at_s = self._clock.now_s() + self.DISCHARGE_S
+        late = False
+        reading = insist(self.read)
+        while abs(reading.voltage_v) > self.DISCHARGED_V and not late:
+            self._clock.sleep(self.STEP_S)
+            late = self._clock.now_s() > ends_at_s
+            reading = insist(self.read)
+        if reading.output_on or abs(reading.voltage_v) > self.DISCHARGED_V:
+            raise RampInterrupted(
+                f"{self.NAME}: still {reading.voltage_v:.3f} V after ramping down, output "
+                f"{'on' if reading.output_on else 'off'}",
+                port=self.port,
+                advice="Switch the source off at its front panel and keep hands off the board.",
+            )
+        return reading
+
+    def _check_turn(self, turn: int, on_the_way: str) -> None:
+        if turn != self._turn or self._going_down.locked():
+            raise RampInterrupted(
+                f"{self.NAME}: the supply was brought down, or sent elsewhere, on the way "
+                f"{on_the_way}",
+                port=self.port,
+            )
+
+    def _check_rate(self, rate_v_per_s: float) -> None:
+        if not (math.isfinite(rate_v_per_s) and rate_v_per_s > 0):
+            self._refuse_setpoint(f"a ramp of {rate_v_per_s} V/s is no positive rate")
