@@ -13,8 +13,8 @@ from drivers.roles import Identity
 from drivers.tileboard_tester.driver import TileboardTester
 from drivers.tileboard_tester.protocol import BoardConstants
 from station.profile import Profile
+from station.profile_file import load_profile
 from station.session import sole_owner
-from station.settings import load_toml
 
 BIAS_OFF = "output off"
 
@@ -41,7 +41,7 @@ def examine(line_file: Path) -> list[Finding]:
     Raises `station.settings.SettingsError` for a profile that can't be used and
     `station.session.SessionError` when a station works on the line.
     """
-    profile = load_toml(line_file, Profile)
+    profile = load_profile(line_file)
     with sole_owner(line_file):
         return _examine_all(profile)
 

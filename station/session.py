@@ -23,11 +23,11 @@ from station.events import Answer, Ask, Listener, ModuleDone, RefusedError
 from station.instruments import line_on, open_bias
 from station.line import Line
 from station.profile import Profile
+from station.profile_file import load_profile
 from station.recipes import Recipes, load_recipes
 from station.recovery import bias_as_found, close_broken_runs, put_back_held_tile, remember
-from station.runner import Crew
+from station.run_record import Crew
 from station.safety import Supervisor, Trip
-from station.settings import load_toml
 from station.shift import Shift
 from station.twin.hands import TwinHands
 from station.twin.process import LINE_FILE, start_or_adopt
@@ -234,9 +234,9 @@ def open_session(
             )
             stack.callback(twin.end)
             line_file = twin.line_file
-            profile = load_toml(line_file, Profile)
+            profile = load_profile(line_file)
         else:
-            profile = load_toml(line_file, Profile)
+            profile = load_profile(line_file)
             stack.enter_context(sole_owner(line_file))
         scale = profile.station.time_scale
         clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)

@@ -180,11 +180,21 @@ def _model_problem(
     expected = detail["msg"]
     for opening in ("Value error, ", "Input should be "):
         expected = expected.removeprefix(opening)
+    if field and field[-1] not in mentioned[-1:] and field[-1] in _fields_around(model, field):
+        name = _field_name((*mentioned, field[-1]))
+        return Problem(path, line, name, "no such field", expected)
     return Problem(path, line, _field_name(mentioned), _shown(_at(data, mentioned)), expected)
 
 
 def _known_fields(model: type[BaseModel], field: KeyPath) -> str:
     """The fields that the innermost table around an unknown field may have."""
+    names = sorted(_fields_around(model, field))
+    close = difflib.get_close_matches(str(field[-1]), names, n=1)
+    return f"{close[0]!r}, perhaps" if close else f"one of {', '.join(names)}"
+
+
+def _fields_around(model: type[BaseModel], field: KeyPath) -> set[str]:
+    """The names that `field`'s last step may have in the innermost table around it."""
     tables: list[type[BaseModel]] = [model]
     for step in field[:-1]:
         inner = [
@@ -194,11 +204,7 @@ def _known_fields(model: type[BaseModel], field: KeyPath) -> str:
             for found in _models_in(table.model_fields[step].annotation)
         ]
         tables = inner or tables
-    names = sorted(
-        {info.alias or name for table in tables for name, info in table.model_fields.items()}
-    )
-    close = difflib.get_close_matches(str(field[-1]), names, n=1)
-    return f"{close[0]!r}, perhaps" if close else f"one of {', '.join(names)}"
+    return {info.alias or name for table in tables for name, info in table.model_fields.items()}
 
 
 def _require_strict_fields(model: type[BaseModel]) -> None:

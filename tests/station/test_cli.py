@@ -171,7 +171,10 @@ def test_gains_that_cannot_be_stored_are_printed_and_the_reason_is_told(
 
 def test_on_a_real_line_the_person_at_the_terminal_is_asked(tmp_path: Path, twin: Twin) -> None:
     real = tmp_path / "real.toml"
-    real.write_text(to_toml(twin.profile.model_copy(update={"twin": None})))
+    in_real_time = twin.profile.station.model_copy(update={"time_scale": 1.0})
+    real.write_text(
+        to_toml(twin.profile.model_copy(update={"twin": None, "station": in_real_time}))
+    )
     arguments = ["run", "--headless", "--line", str(real), "--data", str(tmp_path / "data")]
     result = runner.invoke(app, arguments, input="320TBG3L0000001\n\n320TMD8FC000001\n\n")
     assert result.exit_code == 1
