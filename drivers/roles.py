@@ -51,7 +51,10 @@ class Position:
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: ``image`` uint8 of shape (h, w), exposed at ``at`` (UTC)."""
+    """One picture: ``image`` uint8 of shape (h, w), exposed at ``at`` (UTC).
+
+    A camera that was opened for colour gives (h, w, 3) in the order blue, green, red.
+    """
 
     image: NDArray[np.uint8]
     at: datetime
@@ -135,6 +138,10 @@ class Gantry(Protocol):
     @property
     def travel_mm(self) -> tuple[float, float, float]:
         """Length of x, y and z; positions run from 0 to it."""
+        ...
+
+    def is_homed(self) -> bool:
+        """Whether the machine knows where it is."""
         ...
 
     def home(self) -> None: ...

@@ -22,6 +22,8 @@ Verdict = Literal["pass", "flag", "fail", "unknown"]
 Ending = Literal[
     "done", "refused", "aborted", "failed", "tripped", "lost_instrument", "interrupted"
 ]
+RunState = Literal["requested", "running", "waiting", "stopping", "ended"]
+InstrumentStatus = Literal["unknown", "safe", "ready", "busy", "on", "silent", "alarmed"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -228,6 +230,25 @@ class LineState:
 
 
 @dataclass(frozen=True)
+class RunChanged:
+    """A run went into another state (`station.states.RUN_FOLLOWS`)."""
+
+    run_id: UUID
+    label: str
+    before: RunState
+    state: RunState
+
+
+@dataclass(frozen=True)
+class InstrumentChanged:
+    """An instrument was seen in another state (`station.states.INSTRUMENT_FOLLOWS`)."""
+
+    role: str
+    before: InstrumentStatus
+    status: InstrumentStatus
+
+
+@dataclass(frozen=True)
 class ShiftStep:
     """Where the shift stands: `step` is one of SHIFT_STEPS; `module` the label of the module."""
 
@@ -250,6 +271,15 @@ class ModuleDone:
 
 SHIFT_STEPS = ("load", "inspect", "wrap", "place", "test", "report")
 
-Message = RunStarted | Happened | RunEnded | LineState | ShiftStep | ModuleDone
+Message = (
+    RunStarted
+    | Happened
+    | RunEnded
+    | RunChanged
+    | InstrumentChanged
+    | LineState
+    | ShiftStep
+    | ModuleDone
+)
 Listener = Callable[[Message], None]
 Answer = Callable[[Ask], str]

@@ -23,7 +23,7 @@ from db import Store, open_store
 from station.catalogue import LabelError, parse_label
 from station.events import Reading
 from station.limits import judge
-from station.runner import Crew, reading_fact
+from station.run_record import Crew, reading_fact
 from station.session import DATABASE
 
 PROCEDURE = "gain_of_file"

@@ -230,17 +230,18 @@ def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
     """
     bias = open_bias(profile, clock)
     stack.callback(bias.close)
-    return line_on(profile, bias, clock, stack)
+    line = line_on(profile, bias, clock, stack)
+    if not line.gantry.is_homed():
+        line.gantry.home()
+    return line
 
 
 def line_on(profile: Profile, bias: BiasSupply, clock: Clock, stack: ExitStack) -> Line:
-    """As `connect_line`, on a supply that is open already."""
+    """As `connect_line`, on a supply that is open already; nothing moves."""
     tester = open_readout(profile, clock)
     stack.callback(tester.close)
     motion = open_gantry(profile, clock)
     stack.callback(motion.close)
-    if not cast(Any, motion.gantry).is_homed():
-        motion.gantry.home()
     camera = open_camera(profile, clock)
     stack.callback(camera.close)
     climate = open_climate(profile, clock)

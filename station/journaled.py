@@ -46,7 +46,7 @@ ACTS: Mapping[str, Mapping[str, ActKind]] = {
         "grip": ActKind("gripper.grip", reads_back="vacuum_on"),
         "release": ActKind("gripper.release", reads_back="vacuum_on"),
     },
-    "glue": {
+    "glue_valve": {
         "dispense": ActKind("glue.dispense", reads_back="is_open"),
         "shut": ActKind("glue.shut", towards_safety=True),
     },

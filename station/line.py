@@ -1,7 +1,7 @@
 """The line: its instruments by role, where things are on it, and its safe state."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -27,11 +27,21 @@ from drivers.roles import (
     LightPulser,
     Scanner,
 )
-from station.observing import observe
+from station.frames import FrameWatch
+from station.journal import Journal
+from station.journaled import journaled
+from station.last_known import Carried
+from station.observing import derive, eyes, observe
 from station.profile import Profile
-from station.safe_state import halt, make_safe
+from station.safe_state import halt, make_safe, step_locks
 from station.safety import Interlock, Snapshot
+from station.safety.looking import Eye
+from station.safety.rules import Value
+from station.safety.section import SafeStep
 from vision.camera import CameraModel
+
+GIVING_WAY_S = 0.05
+"""A wait gives way to a stop at least so often."""
 
 
 class RunAbortedError(Exception):
@@ -74,8 +84,12 @@ class Line:
     glue_valve: GlueValve | None = None
     contacts: Mapping[str, Contact] = field(default_factory=dict)
     interlock: Interlock = field(default_factory=Interlock)
+    frames: FrameWatch = field(default_factory=FrameWatch)
+    carried: str | None = None
+    """Label of the tile that must hang on the nozzle now; set by who picks and places it."""
+    journal: Journal | None = None
     abort_reason: str | None = None
-    safe_lock: threading.Lock = field(default_factory=threading.Lock)
+    safe_locks: Mapping[str, threading.Lock] = field(default_factory=step_locks)
 
     def __post_init__(self) -> None:
         camera = self.profile.camera
@@ -87,6 +101,18 @@ class Line:
             k1=camera.k1_per_mm2,
             mm_per_px_sigma_rel=camera.mm_per_px_sigma_rel,
         )
+
+    def keep_journal(self, journal: Journal) -> None:
+        """From now on every physical act is in the journal before it is done."""
+        self.journal = journal
+        self.bias = journaled(self.bias, "bias", journal)
+        self.switch = journaled(self.switch, "switch", journal)
+        self.gantry = journaled(self.gantry, "gantry", journal)
+        self.gripper = journaled(self.gripper, "gripper", journal)
+        if self.glue_valve is not None:
+            self.glue_valve = journaled(self.glue_valve, "glue_valve", journal)
+        if self.chiller is not None:
+            self.chiller = journaled(self.chiller, "chiller", journal)
 
     # -- stopping ----------------------------------------------------------------------------
 
@@ -109,12 +135,12 @@ class Line:
             yield
 
     def wait(self, seconds: float) -> None:
-        """Wait on the line's clock, giving way to aborts and trips every half second."""
+        """Wait on the line's clock, giving way to aborts and trips every `GIVING_WAY_S`."""
         left = seconds
         while left > 0:
             with self.checkpoint():
                 pass
-            step = min(left, 0.5)
+            step = min(left, GIVING_WAY_S)
             self.clock.sleep(step)
             left -= step
 
@@ -139,8 +165,15 @@ class Line:
         )
 
     def bias_down(self) -> BiasReading:
-        """Ramp down from whatever the supply says it is at; the reading is taken afterwards."""
-        return self.bias.ramp_down(rate_v_per_s=self.profile.bias.ramp_v_per_s)
+        """Ramp down from whatever the supply says it is at; the reading is taken afterwards.
+
+        At the emergency rate once the interlock has tripped.
+        """
+        section = self.profile.bias
+        emergency = self.interlock.tripped is not None
+        return self.bias.ramp_down(
+            rate_v_per_s=section.emergency_ramp_v_per_s if emergency else section.ramp_v_per_s
+        )
 
     # -- moving and looking ------------------------------------------------------------------
 
@@ -166,6 +199,18 @@ class Line:
     def lift(self) -> None:
         self.lower_to(self.profile.gantry.safe_z_mm)
 
+    def grip(self, tile: Carried) -> None:
+        """Switch the vacuum on; `tile` is what lies under the nozzle."""
+        if self.journal is not None:
+            self.journal.in_hand = tile
+        with self.checkpoint():
+            self.gripper.grip()
+
+    def release(self) -> None:
+        """Let go of whatever is held."""
+        self.carried = None
+        self.gripper.release()
+
     def look_at(self, x_mm: float, y_mm: float, *, plane_z_mm: float) -> Look:
         """A picture taken with the optical axis over (x, y) and `plane_z_mm` in focus."""
         camera = self.profile.camera
@@ -173,6 +218,7 @@ class Line:
         self.lower_to(plane_z_mm + camera.working_distance_mm)
         self.wait(camera.settle_s)
         frame = self.camera.grab(deadline_s=camera.grab_deadline_s)
+        self.frames.saw(frame)
         here = self.gantry.position()
         return Look(
             frame.image, here.x_mm + camera.offset_x_mm, here.y_mm + camera.offset_y_mm, frame.at
@@ -213,9 +259,21 @@ class Line:
         """Read back every instrument once; an instrument that fails is reported as silent."""
         return observe(self)
 
+    def eyes(self) -> tuple[Eye, ...]:
+        """One eye for every role that can be watched."""
+        return eyes(self)
+
+    def derive(self, values: dict[str, Value]) -> None:
+        """Add to the values of a snapshot what follows from several roles."""
+        derive(values, self)
+
     def make_safe(self) -> tuple[str, ...]:
         """Bring the line to its safe state; returns what could not be verified. Idempotent."""
         return make_safe(self)
+
+    def take_safe_steps(self, steps: Sequence[SafeStep]) -> tuple[str, ...]:
+        """Only these steps of the safe state; returns what could not be verified."""
+        return make_safe(self, steps)
 
     def halt(self) -> tuple[str, ...]:
         """Stop the motion at once, then the safe state."""

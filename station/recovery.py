@@ -9,7 +9,7 @@ from db import Store
 from drivers.roles import BiasReading, BiasSupply
 from station.events import RefusedError
 from station.line import Line
-from station.runner import Crew
+from station.run_record import Crew
 from station.safe_state import SAFE_VOLTAGE_V
 
 TILE_ON_TRAY_CLEARANCE_MM = 0.2

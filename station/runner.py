@@ -6,17 +6,11 @@ Whatever ends a procedure - done, refused, aborted, an exception, a lost instrum
 line is brought to its safe state first, and then the run is closed with its reason.
 """
 
-import io
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
-
-import cv2
-import numpy as np
 
 import db
 from db import Store
@@ -31,29 +25,29 @@ from drivers.errors import (
 from station.events import (
     Answer,
     Ask,
-    Curve,
     Ending,
     Event,
     Finding,
     Happened,
-    Joined,
     Listener,
     NewPart,
-    Note,
-    Picture,
     Procedure,
     Progress,
-    RawData,
     Reading,
     RefusedError,
+    RunChanged,
     RunEnded,
     RunStarted,
-    Verdict,
+    RunState,
 )
-from station.limits import Limit, judge, worst
+from station.journal import JournalError
+from station.limits import Limit, judge
 from station.line import Line, RunAbortedError
 from station.recipes import ModuleRule
+from station.run_record import Crew, RunRecord
 from station.safety import InterlockTrippedError, Trip
+from station.states import RUN_FOLLOWS, Machine
+from station.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -67,77 +61,25 @@ class Order:
     limits: Mapping[str, Limit] = field(default_factory=dict)
     module_rule: ModuleRule | None = None
 
-
-@dataclass(frozen=True)
-class Crew:
-    """Who works where with what: goes into every run's record."""
-
-    site_id: UUID
-    station_id: UUID
-    operator_id: UUID
-    software_version: str
+    @property
+    def label(self) -> str:
+        return self.part.label or str(self.part.id)
 
 
-class Tally:
-    """Verdicts of a run's readings and findings as they come."""
+@dataclass
+class _Run:
+    """One run on its way: its record, its state, and how it ends."""
 
-    def __init__(self) -> None:
-        self._whole: list[tuple[Verdict, tuple[str, ...]]] = []
-        self._channels: dict[int, tuple[Verdict, tuple[str, ...]]] = {}
-        self._seen: dict[str, set[int | None]] = {}
+    order: Order
+    record: RunRecord
+    state: Machine[RunState]
+    tally: Tally = field(default_factory=Tally)
+    ending: Ending = "failed"
+    reason: str = ""
 
-    def add(self, verdict: Verdict, reasons: tuple[str, ...], channel: int | None) -> None:
-        if channel is None:
-            self._whole.append((verdict, reasons))
-            return
-        before, said = self._channels.get(channel, ("pass", ()))
-        self._channels[channel] = (
-            worst((before, verdict)),
-            tuple(dict.fromkeys(said + reasons)),
-        )
-
-    def saw(self, quantity: str, channel: int | None) -> None:
-        self._seen.setdefault(quantity, set()).add(channel)
-
-    def miss(self, limited: Iterable[str]) -> None:
-        """Count as unknown what has a limit but no reading: at all, or of a channel that others
-        were read of."""
-        seen = {quantity: self._seen.get(quantity, set()) for quantity in limited}
-        channels = {channel for of in seen.values() for channel in of if channel is not None}
-        for quantity, of in seen.items():
-            if not of:
-                self.add("unknown", (f"{quantity} was never measured",), None)
-            elif None not in of:
-                for channel in channels - of:
-                    self.add("unknown", (f"{quantity} was never measured",), channel)
-
-    def verdict(self, rule: ModuleRule | None) -> tuple[Verdict, tuple[str, ...]]:
-        """Verdict of the run with its reasons; `rule` says how many bad channels are too many."""
-        reasons = [reason for verdict, said in self._whole if verdict != "pass" for reason in said]
-        verdicts = [verdict for verdict, _ in self._whole]
-        if rule is None:
-            verdicts += [verdict for verdict, _ in self._channels.values()]
-        elif self._channels:
-            verdicts.append(self._channel_verdict(rule))
-        reasons += [
-            f"channel {channel}: {reason}"
-            for channel, (verdict, said) in sorted(self._channels.items())
-            if verdict != "pass"
-            for reason in said
-        ]
-        if not verdicts:
-            return "unknown", ("nothing was measured",)
-        return worst(verdicts), tuple(reasons)
-
-    def _channel_verdict(self, rule: ModuleRule) -> Verdict:
-        count = Counter(verdict for verdict, _ in self._channels.values())
-        if count["fail"] > rule.max_failed_channels:
-            return "fail"
-        if count["unknown"] > rule.max_unknown_channels:
-            return "unknown"
-        if count["flag"] > rule.max_flagged_channels or count["fail"] or count["unknown"]:
-            return "flag"
-        return "pass"
+    @property
+    def id(self) -> UUID:
+        return self.record.run_id
 
 
 class Runner:
@@ -162,7 +104,7 @@ class Runner:
         end can't be stored either stays open for the next start to close), and any programming
         error of the procedure, after the run was closed as failed.
         """
-        run = db.Run(
+        fact = db.Run(
             procedure=order.procedure,
             part_id=order.part.id,
             recipe_id=order.recipe_id,
@@ -173,40 +115,66 @@ class Runner:
             instruments=self._line.snapshot(),
             calibration=self._line.calibration(),
         )
-        self._store.record(run)
-        label = order.part.label or str(order.part.id)
-        tally = Tally()
-        ending: Ending = "failed"
-        reason = ""
+        self._store.record(fact)
+        run = _Run(
+            order,
+            RunRecord(self._store, self._crew, fact.id, order.part.id),
+            self._state_of(fact.id, order.label),
+        )
         bug: BaseException | None = None
         try:
-            self._tell(RunStarted(run.id, order.procedure, order.part.id, label, run.started_at))
-            self._drive(order, run.id, label, tally)
-            ending = "done"
+            self._begin(run, fact.started_at)
+            self._drive(run)
+            run.ending = "done"
         except (RefusedError, InstrumentRefused) as refusal:
-            ending, reason = "refused", str(refusal)
+            run.ending, run.reason = "refused", str(refusal)
         except RunAbortedError as abort:
-            ending, reason = "aborted", str(abort)
+            run.ending, run.reason = "aborted", str(abort)
         except InterlockTrippedError as trip:
-            ending, reason = "tripped", str(trip)
+            run.ending, run.reason = "tripped", str(trip)
         except ComplianceTripped as error:
             self._line.interlock.trip(Trip(datetime.now(UTC), "over-current", str(error)))
-            ending, reason = "tripped", str(error)
-        except (RampInterrupted, MotionStopped, MachineAlarm) as error:
-            ending, reason = "failed", str(error)
+            run.ending, run.reason = "tripped", str(error)
+        except (RampInterrupted, MotionStopped, MachineAlarm, JournalError) as error:
+            run.ending, run.reason = "failed", str(error)
         except InstrumentError as error:
-            ending, reason = "lost_instrument", str(error)
+            run.ending, run.reason = "lost_instrument", str(error)
         except BaseException as error:
-            bug, reason = error, "".join(traceback.format_exception_only(error)).strip()
+            bug = error
+            run.reason = "".join(traceback.format_exception_only(error)).strip()
             raise
         finally:
             problems = self._make_safe(order.procedure)
             try:
-                result = self._close(order, run.id, label, tally, ending, reason, problems)
-            except db.StoreError:
-                if not isinstance(bug, db.StoreError):
-                    raise
+                order.steps.close()
+                run.state.to("stopping")
+            finally:
+                try:
+                    result = self._close(run, problems)
+                except db.StoreError:
+                    if not isinstance(bug, db.StoreError):
+                        raise
+                finally:
+                    run.state.to("ended")
         return result
+
+    def _state_of(self, run_id: UUID, label: str) -> Machine[RunState]:
+        def changed(before: RunState, after: RunState) -> None:
+            self._tell(RunChanged(run_id, label, before, after))
+
+        return Machine("requested", RUN_FOLLOWS, changed)
+
+    def _begin(self, run: _Run, at: datetime) -> None:
+        order = run.order
+        if (journal := self._line.journal) is not None:
+            journal.begin_run(
+                run_id=str(run.id),
+                procedure=order.procedure,
+                label=order.label,
+                part_id=str(order.part.id),
+            )
+        self._tell(RunStarted(run.id, order.procedure, order.part.id, order.label, at))
+        run.state.to("running")
 
     def _make_safe(self, procedure: str) -> tuple[str, ...]:
         """The safe state, tried twice; one that can't be verified trips the interlock."""
@@ -217,14 +185,13 @@ class Runner:
             )
         return problems
 
-    def _drive(self, order: Order, run_id: UUID, label: str, tally: Tally) -> None:
+    def _drive(self, run: _Run) -> None:
         answer: str | UUID | None = None
         try:
             while True:
                 with self._line.checkpoint():
                     pass
-                event = order.steps.send(answer)
-                answer = self._handle(order, run_id, label, event, tally)
+                answer = self._handle(run, run.order.steps.send(answer))
         except StopIteration:
             return
         except (InstrumentError, RefusedError) as error:
@@ -234,211 +201,71 @@ class Runner:
             if (reason := self._line.abort_reason) is not None:
                 raise RunAbortedError(reason) from error
             raise
-        finally:
-            order.steps.close()
 
-    def _handle(
-        self, order: Order, run_id: UUID, label: str, event: Event, tally: Tally
-    ) -> str | UUID | None:
+    def _handle(self, run: _Run, event: Event) -> str | UUID | None:
+        label = run.order.label
         if isinstance(event, Progress):
-            self._tell(Happened(run_id, label, event))
+            if self._line.journal is not None:
+                self._line.journal.step = event.text
+            self._tell(Happened(run.id, label, event))
             return None
         if isinstance(event, Ask):
-            self._remember(run_id, "ask", event.question, {"choices": list(event.choices)})
-            self._tell(Happened(run_id, label, event))
-            answer = self._answer(event)
-            if event.choices and answer not in event.choices:
-                raise RunAbortedError(f"no answer to: {event.question}")
-            self._remember(run_id, "answer", answer, {"question": event.question})
-            return answer
+            return self._ask(run, event)
         if isinstance(event, NewPart):
-            part = self._store.ensure_part(
-                db.Part(
-                    kind=event.kind,
-                    label=event.label,
-                    subtype=event.subtype,
-                    site_id=self._crew.site_id,
-                )
-            )
-            self._tell(Happened(run_id, label, event, part.id))
-            return part.id
+            part_id = run.record.new_part(event)
+            self._tell(Happened(run.id, label, event, part_id))
+            return part_id
         if isinstance(event, Reading):
-            limit = order.limits.get(event.quantity)
+            limit = run.order.limits.get(event.quantity)
             verdict, reasons = judge(event, limit)
-            tally.add(verdict, reasons, event.channel)
-            tally.saw(event.quantity, event.channel)
-            fact = reading_fact(event, run_id, order.part.id, limit, verdict, reasons)
-            self._store.record(fact)
+            run.tally.add(verdict, reasons, event.channel)
+            run.tally.saw(event.quantity, event.channel)
+            fact = run.record.reading(event, limit, verdict, reasons)
             self._tell(
-                Happened(run_id, label, event, fact.id, verdict, fact.low, fact.high, reasons)
+                Happened(run.id, label, event, fact.id, verdict, fact.low, fact.high, reasons)
             )
             return None
-        fact_id = _STORE[type(event)](self, order, run_id, event)
+        fact_id = run.record.store(event)
         if isinstance(event, Finding):
-            tally.add(event.verdict, (event.text,), None)
-            self._tell(Happened(run_id, label, event, fact_id, event.verdict))
+            run.tally.add(event.verdict, (event.text,), None)
+            self._tell(Happened(run.id, label, event, fact_id, event.verdict))
         else:
-            self._tell(Happened(run_id, label, event, fact_id))
+            self._tell(Happened(run.id, label, event, fact_id))
         return None
 
-    def _remember(self, run_id: UUID, kind: str, text: str, data: Mapping[str, Any]) -> UUID:
-        fact = db.Event(
-            run_id=run_id,
-            station_id=self._crew.station_id,
-            at=datetime.now(UTC),
-            kind=kind,
-            text=text,
-            data=dict(data),
-        )
-        self._store.record(fact)
-        return fact.id
+    def _ask(self, run: _Run, ask: Ask) -> str:
+        """Put a question; the interlock watches on however long the answer takes."""
+        run.record.remember("ask", ask.question, {"choices": list(ask.choices)})
+        self._tell(Happened(run.id, run.order.label, ask))
+        run.state.to("waiting")
+        answer = self._answer(ask)
+        if ask.choices and answer not in ask.choices:
+            raise RunAbortedError(f"no answer to: {ask.question}")
+        run.record.remember("answer", answer, {"question": ask.question})
+        run.state.to("running")
+        return answer
 
-    def _store_note(self, order: Order, run_id: UUID, event: Note) -> UUID:
-        return self._remember(run_id, "note", event.text, event.data)
-
-    def _store_raw_data(self, order: Order, run_id: UUID, event: RawData) -> UUID:
-        sha256 = self._store.attach(event.path.read_bytes(), event.media_type)
-        fact_id = self._remember(
-            run_id,
-            "note",
-            event.text,
-            {"sha256": sha256, "media_type": event.media_type, "name": event.path.name},
-        )
-        event.path.unlink()
-        return fact_id
-
-    def _store_finding(self, order: Order, run_id: UUID, event: Finding) -> UUID:
-        fact = db.Finding(
-            run_id=run_id,
-            part_id=order.part.id,
-            kind=event.kind,
-            x_mm=event.x_mm,
-            y_mm=event.y_mm,
-            area_mm2=event.area_mm2,
-            verdict=event.verdict,
-            text=event.text,
-            at=datetime.now(UTC),
-        )
-        self._store.record(fact)
-        return fact.id
-
-    def _store_joined(self, order: Order, run_id: UUID, event: Joined) -> UUID:
-        fact = db.Assembly(
-            parent_id=event.parent_id or order.part.id,
-            child_id=event.child_id,
-            position=event.position,
-            run_id=run_id,
-            x_mm=event.x_mm,
-            y_mm=event.y_mm,
-            rotation_rad=event.rotation_rad,
-            sigma_mm=event.sigma_mm,
-            at=datetime.now(UTC),
-        )
-        self._store.record(fact)
-        return fact.id
-
-    def _store_picture(self, order: Order, run_id: UUID, event: Picture) -> UUID:
-        suffix = ".png" if event.media_type == "image/png" else ".jpg"
-        encoded, data = cv2.imencode(suffix, event.image)
-        if not encoded:
-            raise ValueError(f"picture {event.purpose!r} can't be encoded as {event.media_type}")
-        fact = db.Picture(
-            run_id=run_id,
-            part_id=order.part.id,
-            purpose=event.purpose,
-            sha256=self._store.attach(data.tobytes(), event.media_type),
-            media_type=event.media_type,
-            mm_per_px=event.mm_per_px,
-            pose=dict(event.pose),
-            at=datetime.now(UTC),
-        )
-        self._store.record(fact)
-        return fact.id
-
-    def _store_curve(self, order: Order, run_id: UUID, event: Curve) -> UUID:
-        arrays = {"x": event.x, "y": event.y}
-        if event.model is not None:
-            arrays["model"] = event.model
-        file = io.BytesIO()
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        fact = db.Curve(
-            run_id=run_id,
-            part_id=order.part.id,
-            channel=event.channel,
-            quantity=event.quantity,
-            x_unit=event.x_unit,
-            y_unit=event.y_unit,
-            sha256=self._store.attach(file.getvalue(), "application/x-npz"),
-            meta=dict(event.meta),
-            at=datetime.now(UTC),
-        )
-        self._store.record(fact)
-        return fact.id
-
-    def _close(
-        self,
-        order: Order,
-        run_id: UUID,
-        label: str,
-        tally: Tally,
-        ending: Ending,
-        reason: str,
-        problems: tuple[str, ...],
-    ) -> RunEnded:
-        if ending == "done":
-            tally.miss(order.limits)
-        verdict, reasons = tally.verdict(order.module_rule)
-        if ending != "done":
+    def _close(self, run: _Run, problems: tuple[str, ...]) -> RunEnded:
+        if run.ending == "done":
+            run.tally.miss(run.order.limits)
+        verdict, reasons = run.tally.verdict(run.order.module_rule)
+        if run.ending != "done":
             verdict = "fail" if verdict == "fail" else "unknown"
-            reasons = (f"{ending.replace('_', ' ')}: {reason}", *reasons)
+            reasons = (f"{run.ending.replace('_', ' ')}: {run.reason}", *reasons)
         if problems:
             reasons += tuple(f"safe state not verified: {problem}" for problem in problems)
         self._store.record(
             db.RunEnd(
-                run_id=run_id,
+                run_id=run.id,
                 at=datetime.now(UTC),
-                ending=ending,
+                ending=run.ending,
                 verdict=verdict,
                 reasons=list(reasons),
             )
         )
-        result = RunEnded(run_id, order.procedure, label, ending, verdict, reasons)
+        if self._line.journal is not None:
+            self._line.journal.end_run(str(run.id))
+        order = run.order
+        result = RunEnded(run.id, order.procedure, order.label, run.ending, verdict, reasons)
         self._tell(result)
         return result
-
-
-def reading_fact(
-    reading: Reading,
-    run_id: UUID,
-    part_id: UUID,
-    limit: Limit | None,
-    verdict: Verdict,
-    reasons: tuple[str, ...],
-) -> db.Reading:
-    """The record of a judged reading."""
-    return db.Reading(
-        run_id=run_id,
-        part_id=reading.part_id or part_id,
-        channel=reading.channel,
-        quantity=reading.quantity,
-        value=reading.value,
-        sigma=reading.sigma,
-        unit=reading.unit,
-        method=reading.method,
-        low=limit.low if limit else None,
-        high=limit.high if limit else None,
-        verdict=verdict,
-        reasons=list(reasons or reading.reasons),
-        conditions=dict(reading.conditions),
-        at=datetime.now(UTC),
-    )
-
-
-_STORE: dict[type, Callable[..., UUID]] = {
-    Note: Runner._store_note,
-    RawData: Runner._store_raw_data,
-    Finding: Runner._store_finding,
-    Joined: Runner._store_joined,
-    Picture: Runner._store_picture,
-    Curve: Runner._store_curve,
-}

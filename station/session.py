@@ -253,6 +253,8 @@ def open_session(
         recipes = load_recipes(None if own_recipes is None else beside / own_recipes)
         catalogue = load_catalogue(*(beside / name for name in profile.files.catalogue))
         line = line_on(profile, bias, clock, stack)
+        if not line.gantry.is_homed():
+            line.gantry.home()
         problems = line.make_safe()
         if problems:
             raise SessionError(

@@ -53,7 +53,8 @@ from station.procedures import (
 from station.recipes import ModuleRule, Recipe, Recipes
 from station.recovery import put_back_held_tile
 from station.report import collect, write_report
-from station.runner import Crew, Order, Runner
+from station.run_record import Crew
+from station.runner import Order, Runner
 from station.safety import InterlockTrippedError
 from station.tray import TrayMapError, parse_tray_map
 

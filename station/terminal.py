@@ -15,11 +15,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from station.events import (
     Ask,
     Happened,
+    InstrumentChanged,
     Joined,
     LineState,
     Listener,
     Message,
     ModuleDone,
+    RunChanged,
     RunEnded,
     ShiftStep,
     Verdict,
@@ -171,7 +173,7 @@ def log_to(file: TextIO) -> Listener:
     """A listener that writes one JSON object per message, flushed: a log of stored facts."""
 
     def write(message: Message) -> None:
-        if isinstance(message, LineState):
+        if isinstance(message, LineState | RunChanged | InstrumentChanged):
             return
         file.write(json.dumps({"message": type(message).__name__, **_plain(message)}) + "\n")
         file.flush()

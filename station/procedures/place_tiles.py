@@ -20,6 +20,7 @@ from station.events import (
     Reading,
     RefusedError,
 )
+from station.last_known import Carried
 from station.line import Line, Look
 from station.procedures.board_pose import BoardPose, fit_pose
 from station.procedures.seen import SeenPoint, SeenTile, find_tile, seen_point, seen_tile
@@ -193,7 +194,7 @@ def _place_one(
     if not line.gripper.holding():
         line.lift()
         raise CannotPlaceError(f"{task.label} was lost between tray and {position.name}")
-    line.gripper.release()
+    line.release()
     line.wait(line.profile.gripper.settle_s)
     line.lift()
     yield from _measure_placed(line, pose, task, sipm)
@@ -225,13 +226,14 @@ def _pick(
             )
         line.move_over(tile.x_mm, tile.y_mm)
         line.lower_to(top)
-        line.gripper.grip()
+        line.grip(Carried(task.label, task.slot, task.thickness_mm, str(task.part_id)))
         line.wait(line.profile.gripper.settle_s)
         nozzle = line.gantry.position()
         line.lift()
         if line.gripper.holding():
+            line.carried = task.label
             return _Grip((tile.x_mm - nozzle.x_mm, tile.y_mm - nozzle.y_mm), tile.rotation_rad)
-        line.gripper.release()
+        line.release()
         yield Note(f"{task.label} did not stay on the nozzle, attempt {attempt}")
     answer = yield Ask(
         f"{task.label} in slot {task.slot} can't be picked up. Seat it and retry?",

@@ -11,7 +11,7 @@ from db import Store, open_store
 from drivers.clock import ScaledClock
 from station.instruments import connect_line
 from station.line import Line
-from station.runner import Crew
+from station.run_record import Crew
 from station.twin.server import Twin, start_twin
 
 SPEED = 200.0

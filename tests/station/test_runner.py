@@ -27,8 +27,10 @@ from station.events import (
 from station.limits import Limit
 from station.line import Line
 from station.recipes import ModuleRule
-from station.runner import Crew, Order, Runner, Tally
+from station.run_record import Crew
+from station.runner import Order, Runner
 from station.safety import Trip
+from station.tally import Tally
 from station.twin.server import Twin
 
 
