@@ -233,14 +233,20 @@ class TileboardTesterSimulator:
                 names[server] = name
             while not self._stopping.is_set():
                 for server, _ in poller.poll(_POLL_MS):
-                    client, *message = server.recv_multipart()
-                    if len(message) >= 2 and message[0] == b"":
-                        self._answer(server, names[server], client, message[1:])
+                    # a client's envelope (its route, its request number) ends with an empty part
+                    message = server.recv_multipart()
+                    end = message.index(b"") + 1 if b"" in message else len(message)
+                    if len(message) > end:
+                        self._answer(server, names[server], message[:end], message[end:])
         finally:
             context.destroy(linger=0)
 
     def _answer(
-        self, server: "zmq.Socket[bytes]", name: PortName, client: bytes, parts: list[bytes]
+        self,
+        server: "zmq.Socket[bytes]",
+        name: PortName,
+        envelope: list[bytes],
+        parts: list[bytes],
     ) -> None:
         reply = self._reply(name, [part.decode("utf-8", "replace") for part in parts]).encode()
         if _take_one(self.faults.silent, name):
@@ -248,7 +254,7 @@ class TileboardTesterSimulator:
         if _take_one(self.faults.garbled, name):
             reply = b"{\x7f]: " + reply[::-1]
         with contextlib.suppress(zmq.ZMQError):
-            server.send_multipart([client, b"", reply])
+            server.send_multipart([*envelope, reply])
 
     def _reply(self, name: PortName, parts: list[str]) -> str:
         self._finish_run()

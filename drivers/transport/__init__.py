@@ -8,14 +8,10 @@ one.
 """
 
 from drivers.transport.i2c import I2cTransport
-from drivers.transport.line import (
-    MAX_LINE_BYTES,
-    QUIET_S,
-    Exchange,
-    LineTransport,
-    Transport,
-)
+from drivers.transport.line import QUIET_S, Exchange, LineTransport, Transport
 from drivers.transport.serial_port import SerialTransport
+from drivers.transport.stream import MAX_LINE_BYTES
+from drivers.transport.turn import PortStatistics
 from drivers.transport.visa import VisaTransport
 from drivers.transport.zmq_request import ZmqTransport
 
@@ -25,6 +21,7 @@ __all__ = [
     "Exchange",
     "I2cTransport",
     "LineTransport",
+    "PortStatistics",
     "SerialTransport",
     "Transport",
     "VisaTransport",

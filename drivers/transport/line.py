@@ -1,16 +1,13 @@
 """A port with text lines both ways, and the transaction on it."""
 
 import contextlib
-import math
-import threading
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
-from drivers.errors import BrokenReply, InstrumentError, InstrumentLost, InstrumentTimeout
+from drivers.errors import BrokenReply, InstrumentError, InstrumentLost
+from drivers.transport.turn import OwnedPort, Turn
 
-MAX_LINE_BYTES = 65536
 QUIET_S = 0.05
 
 
@@ -27,33 +24,57 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class Exchange:
-    """The part of a transaction in which the port belongs to one thread."""
-
-    def __init__(self, transport: "LineTransport", ends_at_s: float) -> None:
-        self._transport = transport
-        self._ends_at_s = ends_at_s
-        self.sent = ""
+class Link(Protocol):
+    """An open connection; the errors are those of :class:`drivers.transport.stream.Stream`."""
 
     @property
-    def port(self) -> str:
-        return self._transport.port
+    def is_closed(self) -> bool: ...
 
-    def remaining_s(self) -> float:
-        """Real seconds left; raises :class:`InstrumentTimeout` when none are."""
-        remaining_s = self._ends_at_s - time.monotonic()
-        if remaining_s <= 0:
-            raise InstrumentTimeout("no answer in time", port=self.port, sent=self.sent)
-        return remaining_s
+    def close(self) -> None: ...
+
+    def send(self, data: bytes, turn: Turn) -> None: ...
+
+    def receive_line(self, terminator: bytes, turn: Turn) -> bytes: ...
+
+    def has_line(self, terminator: bytes) -> bool: ...
+
+    def has_input(self) -> bool: ...
+
+    def drain(self, quiet_s: float, turn: Turn) -> bytes: ...
+
+
+class Exchange(Turn):
+    """The part of a transaction in which the port belongs to one thread."""
+
+    def __init__(self, transport: "LineTransport", deadline_s: float) -> None:
+        super().__init__(transport, deadline_s)
+        self._transport = transport
+        self._expects_silence = False
 
     def send(self, text: str) -> None:
-        """Write one line; the terminator is added."""
+        """Write one line; the terminator is added, the port's pause is kept.
+
+        Raises:
+            ValueError: the text is not ASCII.
+            BrokenReply: something has come after the last answer, so that nobody can tell which
+                answer was that of the last question; not asked while a driver verifies who
+                answers, nor where the instrument sends messages on its own.
+            InstrumentTimeout: the instrument takes no more bytes.
+            InstrumentLost: the connection broke.
+            InstrumentInterrupted: another thread broke the transaction off.
+        """
         try:
             data = text.encode("ascii")
         except UnicodeEncodeError as error:
             raise ValueError(f"an instrument is sent ASCII only, not {text!r}") from error
+        transport = self._transport
+        transport._keep_pause(self)
+        if self._expects_silence:
+            self._expects_silence = False
+            transport._refuse_stray_input(self)
         self.sent = text
-        self._transport._send(data + self._transport.write_terminator, self)
+        transport._opened(self).send(data + transport.write_terminator, self)
+        transport._note_traffic()
 
     def receive(self) -> str:
         """Wait for one line and return it without its terminator.
@@ -61,9 +82,13 @@ class Exchange:
         Raises:
             InstrumentTimeout: no complete line came before the deadline.
             InstrumentLost: the connection broke.
+            InstrumentInterrupted: another thread broke the transaction off.
             BrokenReply: bytes came that are no text.
         """
-        data = self._transport._receive_line(self)
+        transport = self._transport
+        data = transport._opened(self).receive_line(transport.read_terminator, self)
+        transport._note_traffic()
+        self._expects_silence = True
         try:
             return data.rstrip(b"\r\n").decode("ascii")
         except UnicodeDecodeError as error:
@@ -84,11 +109,17 @@ class Exchange:
 
     def drain(self, quiet_s: float) -> list[bytes]:
         """Throw away what comes until nothing has come for ``quiet_s``; return what it was."""
+        self._expects_silence = False
         return self._transport._drain(self, quiet_s)
 
 
-class LineTransport(ABC):
+class LineTransport(OwnedPort):
     """A port with text lines both ways.
+
+    Input that nobody asked for, found before a question, means that the port is out of step. What
+    this cannot find is a second copy of an answer that comes later than the next question, where
+    the protocol does not repeat the question in its answer: a driver of such an instrument checks
+    the form of its answers, and a pause gives copies time to be found.
 
     Attributes:
         verify: called with the exchange after the port was reopened or drained; the driver sets it
@@ -100,67 +131,25 @@ class LineTransport(ABC):
         on_dropped: called with each line that was drained to put the port back in step.
     """
 
+    read_terminator = b"\n"
     write_terminator = b"\n"
     verify: Callable[[Exchange], None] | None = None
     keep_stray_lines = False
     reopens = False
     on_dropped: Callable[[bytes], None] | None = None
+    _link: Link | None = None
+    _verifying = False
 
-    def __init__(self, port: str) -> None:
-        self._port = port
-        self._lock = threading.Lock()
-        self._out_of_step = False
-        self._closed = False
-
-    @property
-    def port(self) -> str:
-        return self._port
-
-    @contextlib.contextmanager
-    def transaction(self, *, deadline_s: float) -> Generator[Exchange]:
+    def transaction(self, *, deadline_s: float) -> contextlib.AbstractContextManager[Exchange]:
         """The port for oneself until the context ends or ``deadline_s`` real seconds are over.
 
         Raises:
+            ValueError: the deadline is not positive and finite.
             InstrumentTimeout: the port stayed busy, or no answer came in time.
             InstrumentLost: the connection broke or the port is closed.
+            InstrumentInterrupted: another thread broke the transaction off.
         """
-        if not (math.isfinite(deadline_s) and deadline_s > 0):
-            raise ValueError(f"a deadline must be positive and finite, got {deadline_s}")
-        ends_at_s = time.monotonic() + deadline_s
-        if not self._lock.acquire(timeout=deadline_s):
-            raise InstrumentTimeout(
-                f"another transaction kept the port busy for {deadline_s:g} s", port=self.port
-            )
-        try:
-            if self._closed:
-                raise InstrumentLost(
-                    "the port is closed", port=self.port, advice="Reconnect the instrument."
-                )
-            exchange = Exchange(self, ends_at_s)
-            if not self._out_of_step and not self.keep_stray_lines and self._input_is_waiting():
-                self._out_of_step = True
-            if self._out_of_step:
-                if self.verify is None and not self.reopens:
-                    raise InstrumentLost(
-                        "an answer is missing, and nothing tells late answers from new ones here",
-                        port=self.port,
-                        advice="Let the instrument's driver open the port; it checks who answers.",
-                    )
-                self._resynchronise(exchange)
-                if self.verify is not None:
-                    self.verify(exchange)
-                self._out_of_step = False
-                exchange.sent = ""
-            try:
-                yield exchange
-            except BaseException as error:
-                if not isinstance(error, InstrumentError) or isinstance(
-                    error, InstrumentTimeout | InstrumentLost | BrokenReply
-                ):
-                    self._out_of_step = True
-                raise
-        finally:
-            self._lock.release()
+        return self._owned(Exchange(self, deadline_s))
 
     def query(self, text: str, *, deadline_s: float) -> str:
         """Write one line and return the line that comes back."""
@@ -173,41 +162,79 @@ class LineTransport(ABC):
         with self.transaction(deadline_s=deadline_s) as exchange:
             exchange.send(text)
 
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
+    @abstractmethod
+    def _connect(self, turn: Turn) -> Link:
+        """Open the connection.
 
-    def is_busy(self) -> bool:
-        """Whether some thread is inside a transaction."""
-        return self._lock.locked()
+        Raises:
+            InstrumentLost: it can't be opened.
+            InstrumentTimeout: not before the deadline.
+            InstrumentInterrupted: another thread broke the transaction off.
+        """
 
-    def close(self) -> None:
-        """Give the port back; a transaction under way gets one second to end."""
-        locked = self._lock.acquire(timeout=1.0)
+    def _connect_first(self, within_s: float) -> None:
         try:
-            self._closed = True
+            self._link = self._connect(Turn(self, within_s))
+        except InstrumentError:
+            self._turnstile.close()
+            raise
+
+    def _prepare(self, turn: Turn) -> None:
+        self._keep_pause(turn)
+        if not self._out_of_step and not self.keep_stray_lines and self._input_is_waiting():
+            self._out_of_step = True
+        if self._out_of_step:
+            assert isinstance(turn, Exchange)
+            self._put_in_step(turn)
+
+    def _put_in_step(self, exchange: Exchange) -> None:
+        if self.verify is None and not self.reopens:
+            raise InstrumentLost(
+                "an answer is missing, and nothing tells late answers from new ones here",
+                port=self.port,
+                advice="Let the instrument's driver open the port; it checks who answers.",
+            )
+        if self.reopens or self._link is None or self._link.is_closed:
             self._shut()
-        finally:
-            if locked:
-                self._lock.release()
+            self._link = self._connect(exchange)
+        if not self.reopens:
+            for line in self._drain(exchange, QUIET_S):
+                if self.on_dropped is not None:
+                    self.on_dropped(line)
+        if self.verify is not None:
+            self._verifying = True
+            try:
+                self.verify(exchange)
+            finally:
+                self._verifying = False
+        self._out_of_step = False
+        exchange.sent = ""
 
-    @abstractmethod
-    def _send(self, data: bytes, exchange: Exchange) -> None: ...
+    def _refuse_stray_input(self, exchange: Exchange) -> None:
+        if not (self.keep_stray_lines or self._verifying) and self._input_is_waiting():
+            raise BrokenReply(
+                "more came than one answer, so that none can be trusted",
+                port=self.port,
+                sent=exchange.sent,
+            )
 
-    @abstractmethod
-    def _receive_line(self, exchange: Exchange) -> bytes: ...
+    def _opened(self, turn: Turn) -> Link:
+        if self._link is None or self._link.is_closed:
+            raise InstrumentLost("the connection is lost", port=self.port, sent=turn.sent)
+        return self._link
 
-    @abstractmethod
-    def _input_is_waiting(self) -> bool: ...
+    def _input_is_waiting(self) -> bool:
+        return self._link is None or self._link.has_input()
 
-    @abstractmethod
-    def _line_is_waiting(self) -> bool: ...
+    def _line_is_waiting(self) -> bool:
+        return self._link is not None and self._link.has_line(self.read_terminator)
 
-    @abstractmethod
-    def _drain(self, exchange: Exchange, quiet_s: float) -> list[bytes]: ...
+    def _drain(self, exchange: Exchange, quiet_s: float) -> list[bytes]:
+        dropped = self._opened(exchange).drain(quiet_s, exchange)
+        self._note_traffic()
+        return [line for line in dropped.splitlines() if line]
 
-    @abstractmethod
-    def _resynchronise(self, exchange: Exchange) -> None: ...
-
-    @abstractmethod
-    def _shut(self) -> None: ...
+    def _shut(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()

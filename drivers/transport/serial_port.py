@@ -1,13 +1,28 @@
 """Serial ports and pseudo-terminals."""
 
 import contextlib
+import os
 import termios
-import threading
+from dataclasses import dataclass
 
 import serial
 
-from drivers.errors import BrokenReply, InstrumentLost, InstrumentTimeout
-from drivers.transport.line import MAX_LINE_BYTES, QUIET_S, Exchange, LineTransport
+from drivers.errors import InstrumentLost, InstrumentTimeout
+from drivers.transport.line import LineTransport
+from drivers.transport.stream import Stream
+from drivers.transport.turn import Turn, Turnstile
+
+REALTIME_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class SerialLine:
+    """How the bytes are framed on the line; 8N1 unless told."""
+
+    baud: int = 115200
+    bytesize: int = serial.EIGHTBITS
+    parity: str = serial.PARITY_NONE
+    stopbits: float = serial.STOPBITS_ONE
 
 
 class SerialTransport(LineTransport):
@@ -20,6 +35,8 @@ class SerialTransport(LineTransport):
         InstrumentLost: the port does not exist or another program has it.
     """
 
+    _link: Stream | None = None
+
     def __init__(
         self,
         port: str,
@@ -30,152 +47,69 @@ class SerialTransport(LineTransport):
         stopbits: float = serial.STOPBITS_ONE,
         read_terminator: bytes = b"\n",
         write_terminator: bytes = b"\n",
+        pause_s: float = 0.0,
     ) -> None:
-        super().__init__(port)
-        self._baud = baud
-        self._bytesize = bytesize
-        self._parity = parity
-        self._stopbits = stopbits
-        self._read_terminator = read_terminator
+        super().__init__(port, pause_s=pause_s)
+        self._settings = SerialLine(baud, bytesize, parity, stopbits)
+        self.read_terminator = read_terminator
         self.write_terminator = write_terminator
-        self._write_lock = threading.Lock()
-        self._buffer = bytearray()
-        self._serial: serial.Serial | None = None
-        self._connect()
-
-    def _connect(self) -> None:
-        try:
-            opened = serial.Serial(
-                self.port,
-                baudrate=self._baud,
-                bytesize=self._bytesize,
-                parity=self._parity,
-                stopbits=self._stopbits,
-                timeout=0.1,
-                write_timeout=1.0,
-                exclusive=True,
-            )
-        except (serial.SerialException, OSError, ValueError) as error:
-            raise InstrumentLost(
-                f"can't open the port: {error}",
-                port=self.port,
-                advice="Check that the cable is in and that no other program uses the port.",
-            ) from error
-        _keep_dtr_on_close(opened.fileno())
-        self._buffer.clear()
-        self._serial = opened
-
-    def _opened(self, sent: str) -> serial.Serial:
-        if self._serial is None:
-            raise InstrumentLost("the connection is lost", port=self.port, sent=sent)
-        return self._serial
+        self._connect_first(REALTIME_WITHIN_S)
 
     def send_realtime(self, data: bytes) -> None:
         """Write bytes at once, past any transaction under way (emergency stop, status byte).
 
         Raises:
             InstrumentLost: the port is gone.
+            InstrumentTimeout: the port takes no bytes for a second.
         """
-        self._write(data, repr(data))
-
-    def _write(self, data: bytes, sent: str) -> None:
-        opened = self._opened(sent)
+        link = self._link
+        sent = repr(data)
+        if link is None or link.is_closed:
+            raise InstrumentLost("the connection is lost", port=self.port, sent=sent)
         try:
-            with self._write_lock:
-                opened.write(data)
-        except serial.SerialTimeoutException as error:
-            raise InstrumentTimeout(
-                "the instrument takes no more bytes", port=self.port, sent=sent
-            ) from error
-        except (serial.SerialException, OSError, TypeError) as error:
-            self._shut()
+            written = link.write_at_once(data, REALTIME_WITHIN_S)
+        except OSError as error:
             raise InstrumentLost(
                 f"the connection broke: {error}", port=self.port, sent=sent
             ) from error
+        if not written:
+            raise InstrumentTimeout("the port takes no more bytes", port=self.port, sent=sent)
 
-    def _send(self, data: bytes, exchange: Exchange) -> None:
-        exchange.remaining_s()
-        self._write(data, exchange.sent)
+    def _connect(self, turn: Turn) -> Stream:
+        return open_serial(self.port, self._settings, self._turnstile)
 
-    def _fill_buffer(self, within_s: float, sent: str) -> bool:
-        opened = self._opened(sent)
-        try:
-            opened.timeout = within_s
-            data = opened.read(max(1, opened.in_waiting))
-        except (serial.SerialException, OSError, TypeError) as error:
-            self._shut()
-            raise InstrumentLost(
-                f"the connection broke: {error}", port=self.port, sent=sent
-            ) from error
-        self._buffer += data
-        return bool(data)
 
-    def _receive_line(self, exchange: Exchange) -> bytes:
-        while True:
-            end = self._buffer.find(self._read_terminator)
-            if end >= 0:
-                end += len(self._read_terminator)
-                line = bytes(self._buffer[:end])
-                del self._buffer[:end]
-                return line
-            if len(self._buffer) > MAX_LINE_BYTES:
-                raise BrokenReply(
-                    f"{len(self._buffer)} bytes without an end of line",
-                    port=self.port,
-                    sent=exchange.sent,
-                )
-            try:
-                within_s = exchange.remaining_s()
-            except InstrumentTimeout as error:
-                if not self._buffer:
-                    raise
-                raise InstrumentTimeout(
-                    f"only the beginning of an answer came in time: {bytes(self._buffer[:80])!r}",
-                    port=self.port,
-                    sent=exchange.sent,
-                ) from error
-            self._fill_buffer(within_s, exchange.sent)
+def open_serial(port: str, line: SerialLine, turnstile: Turnstile) -> Stream:
+    """Open a serial port for this program alone.
 
-    def _input_is_waiting(self) -> bool:
-        if self._buffer:
-            return True
-        return self._serial is None or self._bytes_waiting() != 0
-
-    def _bytes_waiting(self) -> int | None:
-        """None when the port is gone."""
-        if self._serial is None:
-            return None
-        try:
-            return int(self._serial.in_waiting)
-        except (OSError, TypeError):
-            self._shut()
-            return None
-
-    def _line_is_waiting(self) -> bool:
-        while self._bytes_waiting():
-            self._fill_buffer(0, "")
-        return self._read_terminator in self._buffer
-
-    def _drain(self, exchange: Exchange, quiet_s: float) -> list[bytes]:
-        while self._fill_buffer(min(quiet_s, exchange.remaining_s()), exchange.sent):
-            pass
-        dropped = [bytes(part) for part in self._buffer.splitlines() if part]
-        self._buffer.clear()
-        return dropped
-
-    def _resynchronise(self, exchange: Exchange) -> None:
-        if self._serial is None:
-            self._connect()
-        for line in self._drain(exchange, QUIET_S):
-            if self.on_dropped is not None:
-                self.on_dropped(line)
-
-    def _shut(self) -> None:
-        opened, self._serial = self._serial, None
-        self._buffer.clear()
-        if opened is not None:
-            with contextlib.suppress(serial.SerialException, OSError):
-                opened.close()
+    Raises:
+        InstrumentLost: the port does not exist or another program has it.
+    """
+    try:
+        opened = serial.Serial(
+            port,
+            baudrate=line.baud,
+            bytesize=line.bytesize,
+            parity=line.parity,
+            stopbits=line.stopbits,
+            timeout=0,
+            exclusive=True,
+        )
+    except (serial.SerialException, OSError, ValueError) as error:
+        raise InstrumentLost(
+            f"can't open the port: {error}",
+            port=port,
+            advice="Check that the cable is in and that no other program uses the port.",
+        ) from error
+    fd = opened.fileno()
+    _keep_dtr_on_close(fd)
+    return Stream(
+        fd,
+        read=lambda count: os.read(fd, count),
+        write=lambda data: os.write(fd, data),
+        close=opened.close,
+        turnstile=turnstile,
+    )
 
 
 def _keep_dtr_on_close(fd: int) -> None:

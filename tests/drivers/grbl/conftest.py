@@ -44,7 +44,7 @@ class RawPort:
 
     def __init__(self, path: str) -> None:
         self._port = SerialTransport(path)
-        self._fd = self._port._serial.fileno()
+        self._fd = self._port._link.fileno()
         self._unread = b""
 
     def send(self, data: bytes) -> None:

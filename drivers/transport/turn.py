@@ -1,0 +1,342 @@
+"""Who has a port: one thread at a time, in the order of asking, and any other may break it off."""
+
+import contextlib
+import math
+import select
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from drivers.errors import (
+    BrokenReply,
+    InstrumentError,
+    InstrumentInterrupted,
+    InstrumentLost,
+    InstrumentTimeout,
+)
+
+CLOSE_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class PortStatistics:
+    """How the transactions of a port went.
+
+    Attributes:
+        count: transactions that had the port.
+        failures: those that ended in a timeout, a broken reply or a lost connection.
+        last_s: how long the last one had the port.
+        slowest_s: how long the slowest one had the port.
+    """
+
+    count: int = 0
+    failures: int = 0
+    last_s: float = 0.0
+    slowest_s: float = 0.0
+
+
+class Turn:
+    """One transaction on a port, from asking for it to giving it back, with its deadline.
+
+    Raises:
+        ValueError: the deadline is not positive and finite.
+    """
+
+    def __init__(self, owner: "OwnedPort", deadline_s: float) -> None:
+        if not (math.isfinite(deadline_s) and deadline_s > 0):
+            raise ValueError(f"a deadline must be positive and finite, got {deadline_s}")
+        self._owner = owner
+        self.deadline_s = deadline_s
+        self.ends_at_s = time.monotonic() + deadline_s
+        self.thread = threading.get_ident()
+        self.interrupted = False
+        self.over = False
+        self.gate: threading.Lock | None = None
+        self.sent = ""
+
+    @property
+    def port(self) -> str:
+        return self._owner.port
+
+    def check(self) -> None:
+        """Raises :class:`InstrumentInterrupted` when another thread broke the transaction off."""
+        if self.interrupted:
+            raise self.interruption()
+
+    def left_s(self) -> float:
+        """Real seconds until the deadline, negative after it."""
+        return self.ends_at_s - time.monotonic()
+
+    def remaining_s(self) -> float:
+        """Real seconds left.
+
+        Raises:
+            InstrumentTimeout: none are left.
+            InstrumentInterrupted: another thread broke the transaction off.
+        """
+        self.check()
+        remaining_s = self.left_s()
+        if remaining_s <= 0:
+            raise InstrumentTimeout("no answer in time", port=self.port, sent=self.sent)
+        return remaining_s
+
+    def interruption(self) -> InstrumentInterrupted:
+        return InstrumentInterrupted(
+            "another thread broke the transaction off", port=self.port, sent=self.sent
+        )
+
+    def sleep(self, duration_s: float) -> None:
+        """Let real time pass; ends early only with an error.
+
+        Raises:
+            InstrumentTimeout: the deadline comes before the end of it.
+            InstrumentInterrupted: another thread broke the transaction off.
+        """
+        until_s = time.monotonic() + duration_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            self._owner._turnstile.wait_until_woken(min(left_s, self.remaining_s()))
+
+
+_Turn = TypeVar("_Turn", bound=Turn)
+
+
+class Turnstile:
+    """Gives one turn after the other, first come first served, and breaks turns off.
+
+    A turn that was broken off always ends in :class:`InstrumentInterrupted`, and no other turn
+    ever does: the mark is on the turn and not on the port, and is made and read under one lock.
+    The wake-up that ends a wait is only a hint to look at the mark; one left over from a turn that
+    ended by itself wakes the next for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._holder: Turn | None = None
+        self._waiting: deque[Turn] = deque()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._alarm = select.poll()
+        self._alarm.register(self._wake_reader, select.POLLIN)
+
+    @property
+    def wake_fd(self) -> int:
+        """Becomes readable when the turn under way was broken off; wait on it beside the port."""
+        return self._wake_reader.fileno()
+
+    def enter(self, turn: Turn) -> None:
+        """Wait until it is this turn's turn.
+
+        Raises:
+            InstrumentTimeout: others kept the port until the deadline.
+            InstrumentInterrupted: another thread broke the turn off while it waited.
+        """
+        with self._mutex:
+            if self._holder is None:
+                self._holder = turn
+                return
+            gate = turn.gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append(turn)
+        gate.acquire(timeout=max(0.0, turn.left_s()))
+        with self._mutex:
+            if self._holder is turn:
+                return
+            if turn.interrupted:
+                raise turn.interruption()
+            self._waiting.remove(turn)
+        raise InstrumentTimeout(
+            f"another transaction kept the port busy for {turn.deadline_s:g} s",
+            port=turn.port,
+            sent=turn.sent,
+        )
+
+    def end(self, turn: Turn) -> bool:
+        """Let nobody break the turn off from now on; returns whether somebody has."""
+        with self._mutex:
+            turn.over = True
+            return turn.interrupted
+
+    def leave(self, turn: Turn) -> None:
+        """Hand the port to the next one that waits."""
+        with self._mutex:
+            assert self._holder is turn
+            self._holder = None
+            if self._waiting:
+                self._holder = self._waiting.popleft()
+                assert self._holder.gate is not None
+                self._holder.gate.release()
+
+    def interrupt(self) -> int:
+        """Break off all turns of other threads, those that still wait too; returns how many."""
+        me = threading.get_ident()
+        with self._mutex:
+            holder = self._holder
+            hit = [turn for turn in self._waiting if turn.thread != me and not turn.over]
+            for turn in hit:
+                turn.interrupted = True
+                self._waiting.remove(turn)
+                assert turn.gate is not None
+                turn.gate.release()
+            if holder is None or holder.thread == me or holder.over or holder.interrupted:
+                return len(hit)
+            holder.interrupted = True
+            # full: the wake-up is in there already; closed: nobody waits
+            with contextlib.suppress(BlockingIOError, OSError):
+                self._wake_writer.send(b"!")
+            return len(hit) + 1
+
+    def take_wake_ups(self) -> None:
+        """Empty the wake-up, then look at the turn's mark: it is made before the wake-up."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._wake_reader.recv(4096)
+
+    def wait_until_woken(self, within_s: float) -> None:
+        if self._alarm.poll(within_s * 1000):
+            self.take_wake_ups()
+
+    def is_held(self) -> bool:
+        return self._holder is not None
+
+    def is_held_by_this_thread(self) -> bool:
+        holder = self._holder
+        return holder is not None and holder.thread == threading.get_ident()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._alarm = select.poll()
+            self._wake_reader.close()
+            self._wake_writer.close()
+
+
+class OwnedPort(ABC):
+    """A port of which one transaction at a time has all, and which can get *out of step*.
+
+    Attributes:
+        pause_s: least real seconds between what was last sent or received and what is sent next,
+            for instruments that miss commands that come too soon. Counts in the deadline.
+    """
+
+    def __init__(self, port: str, *, pause_s: float = 0.0) -> None:
+        if not (math.isfinite(pause_s) and pause_s >= 0):
+            raise ValueError(f"a pause must be finite and not negative, got {pause_s}")
+        self._port = port
+        self.pause_s = pause_s
+        self._turnstile = Turnstile()
+        self._out_of_step = False
+        self._closed = False
+        self._quiet_since_s = -math.inf
+        self._count = self._failures = 0
+        self._last_s = self._slowest_s = 0.0
+
+    @property
+    def port(self) -> str:
+        return self._port
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def statistics(self) -> PortStatistics:
+        return PortStatistics(self._count, self._failures, self._last_s, self._slowest_s)
+
+    def is_busy(self) -> bool:
+        """Whether some thread is inside a transaction."""
+        return self._turnstile.is_held()
+
+    def interrupt(self) -> int:
+        """Break off the transactions of all other threads at once, from any thread.
+
+        The one under way and those that wait for the port raise :class:`InstrumentInterrupted`,
+        also one that has just got its answer; a transaction of this thread and whatever starts
+        later are left alone. The next transaction puts the port back in step first.
+
+        Returns:
+            how many transactions end by this; 0 when nothing was under way.
+        """
+        return self._turnstile.interrupt()
+
+    def close(self) -> None:
+        """Give the port back; a transaction under way gets one second to end.
+
+        What waits for the port then raises :class:`InstrumentLost`. Closing twice does nothing.
+        """
+        entered = self._enter_to_close()
+        try:
+            if not self._closed:
+                self._closed = True
+                self._shut()
+                self._turnstile.close()
+        finally:
+            if entered is not None:
+                self._turnstile.leave(entered)
+
+    def _enter_to_close(self) -> Turn | None:
+        """None when the port must be taken from the transaction under way."""
+        if self._turnstile.is_held_by_this_thread():
+            return None
+        for _ in range(2):
+            turn = Turn(self, CLOSE_WITHIN_S)
+            turn.over = True
+            with contextlib.suppress(InstrumentTimeout):
+                self._turnstile.enter(turn)
+                return turn
+            self._turnstile.interrupt()
+        return None
+
+    @contextlib.contextmanager
+    def _owned(self, turn: _Turn) -> Generator[_Turn]:
+        """The port for this turn alone, in step."""
+        self._turnstile.enter(turn)
+        began_s = time.monotonic()
+        try:
+            if self._closed:
+                raise InstrumentLost(
+                    "the port is closed", port=self.port, advice="Reconnect the instrument."
+                )
+            self._prepare(turn)
+            yield turn
+        except BaseException as error:
+            if not isinstance(error, InstrumentError) or isinstance(error, _SPOILING):
+                self._out_of_step = True
+            self._failures += isinstance(error, _FAILURES)
+            broken_off = self._turnstile.end(turn)
+            if broken_off and not isinstance(error, InstrumentInterrupted):
+                self._out_of_step = True
+                if isinstance(error, InstrumentError):
+                    raise turn.interruption() from error
+            raise
+        else:
+            if self._turnstile.end(turn):
+                self._out_of_step = True
+                raise turn.interruption()
+        finally:
+            self._count += 1
+            self._last_s = time.monotonic() - began_s
+            self._slowest_s = max(self._slowest_s, self._last_s)
+            self._turnstile.leave(turn)
+
+    def _prepare(self, turn: Turn) -> None:
+        """Before the transaction: keep the pause, put the port in step."""
+        self._keep_pause(turn)
+
+    def _keep_pause(self, turn: Turn) -> None:
+        if self.pause_s:
+            turn.sleep(self._quiet_since_s + self.pause_s - time.monotonic())
+
+    def _note_traffic(self) -> None:
+        if self.pause_s:
+            self._quiet_since_s = time.monotonic()
+
+    @abstractmethod
+    def _shut(self) -> None: ...
+
+
+_FAILURES = (InstrumentTimeout, InstrumentLost, BrokenReply)
+_SPOILING = (*_FAILURES, InstrumentInterrupted)
