@@ -1,5 +1,5 @@
 # make run   the station on its simulated line: the desktop, or without a display the terminal
-# make test  format, lint, types, house rules and all tests
+# make test  format, lint, types, house rules and all tests, on two cores
 # make bench the figures that users feel, written to docs/performance.md
 # make study slow studies of precision and coverage
 # make lint  the part of `make test` that runs no code
@@ -21,7 +21,7 @@ run: $(VENV)/.run
 	@$(BIN)/tessera run $(ARGS) || [ $$? -eq 3 ]  # 3: done, but a module is not good
 
 test: lint
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: $(VENV)/.test
 	@$(BIN)/ruff format --check .
