@@ -7,7 +7,9 @@ the line, and lets the driver check who answers, so that a late answer is never 
 one.
 """
 
-from drivers.transport.i2c import I2cTransport
+from drivers.transport.i2c import I2cTransport, open_i2c
+from drivers.transport.i2c_bridge import BridgeI2cTransport
+from drivers.transport.i2c_linux import LinuxI2cTransport
 from drivers.transport.line import QUIET_S, Exchange, LineTransport, Transport
 from drivers.transport.serial_port import SerialTransport
 from drivers.transport.stream import MAX_LINE_BYTES
@@ -18,12 +20,15 @@ from drivers.transport.zmq_request import ZmqTransport
 __all__ = [
     "MAX_LINE_BYTES",
     "QUIET_S",
+    "BridgeI2cTransport",
     "Exchange",
     "I2cTransport",
     "LineTransport",
+    "LinuxI2cTransport",
     "PortStatistics",
     "SerialTransport",
     "Transport",
     "VisaTransport",
     "ZmqTransport",
+    "open_i2c",
 ]

@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+from drivers.transport.i2c_bridge import BridgeI2cTransport
+from drivers.transport.i2c_linux import LinuxI2cTransport
+
 
 class I2cTransport(Protocol):
     """A bus on which one transaction at a time writes bytes, waits, and reads bytes.
@@ -52,3 +55,15 @@ class I2cTransport(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def open_i2c(address: str, *, pause_s: float = 0.0) -> I2cTransport:
+    """The bus at ``/dev/i2c-N``, or behind the bridge at any other serial port.
+
+    Raises:
+        InstrumentLost: it does not exist or can't be opened.
+        WrongInstrument: no bridge answers at the serial port.
+    """
+    if address.startswith("/dev/i2c-"):
+        return LinuxI2cTransport(address, pause_s=pause_s)
+    return BridgeI2cTransport(address, pause_s=pause_s)

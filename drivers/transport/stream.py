@@ -142,6 +142,14 @@ class Stream:
         """Whether anything has already come, the end of the connection included."""
         return bool(self._buffer) or self.is_closed or self._is_readable()
 
+    def wait_for_input(self, within_s: float, turn: Turn) -> bool:
+        """Whether anything came, the end of the connection included, before the time was over.
+
+        Raises:
+            InstrumentInterrupted: another thread broke the transaction off.
+        """
+        return self._wait(self._readable, within_s, turn)
+
     def drain(self, quiet_s: float, turn: Turn) -> bytes:
         """Take what comes until nothing has come for ``quiet_s``; returns the end of it."""
         dropped = self._take(len(self._buffer))
