@@ -3,7 +3,7 @@
 One TOML file per line. Lengths in mm in the gantry frame (x right, y away from the operator, z up,
 z = 0 at the base plate); the head position is the position of the gripper's nozzle.
 
-`load_profile` reads it and checks what one field alone can't show (`station.profile_checks`).
+`station.profile_file` reads it and checks what one field alone can't show.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,8 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+
+from station.safety.section import SafetySection
 
 BiasDriver = Literal[
     "keithley2450", "keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"
@@ -300,13 +302,6 @@ class TargetSection(_Section):
     columns: int = Field(ge=3, le=101)
     rows: int = Field(ge=3, le=101)
     search_mm: PositiveFloat = 3.0
-
-
-class SafetySection(_Section):
-    max_current_a: PositiveFloat
-    max_temperature_c: float
-    silent_after_s: PositiveFloat
-    poll_s: PositiveFloat = 0.5
 
 
 class TwinSection(_Section):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from station.safety.section import SafeStep
+
 
 class InterlockTrippedError(Exception):
     """The interlock has tripped; nothing may raise the bias or move until a person resets it."""
@@ -14,12 +16,18 @@ class InterlockTrippedError(Exception):
 
 @dataclass(frozen=True)
 class Trip:
-    """A latched trip: which rule, what was seen, and what was seen before it."""
+    """A latched trip: which rule, what was seen, and what was seen before it.
+
+    quantity: what the rule watches, such as `bias.current_a`; empty for a trip of no rule.
+    steps: the steps of the safe state to take; empty means all of them.
+    """
 
     at: datetime
     rule: str
     cause: str
     history: tuple[Mapping[str, Any], ...] = ()
+    quantity: str = ""
+    steps: tuple[SafeStep, ...] = ()
 
 
 class Interlock:
@@ -34,6 +42,8 @@ class Interlock:
         self._steps = 0
         self._latch = threading.Lock()
         self._trip: Trip | None = None
+        self.bias_stuck = False
+        """Whether a step that brings the bias down does not end: then only the watchdog can."""
 
     @property
     def tripped(self) -> Trip | None:

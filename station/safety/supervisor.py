@@ -1,20 +1,36 @@
-"""The watch: rules on a thread of their own, a trip that latches, a safe state that is verified."""
+"""The watch: every role looked at on a thread of its own, judged at once, made safe when due.
+
+    eyes (one thread per role) -> latest sightings -> rules -> latch -> safe state (its own thread)
+                                          |-> heartbeat to the watchdog
+                                          '-> listeners and records (their own thread)
+
+A silent instrument keeps nobody waiting, nor does a listener or a full disk.
+"""
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from station.events import LineState
-from station.profile import SafetySection
+from station.safety.heart import Heart
+from station.safety.history import Aftermath, History
 from station.safety.interlock import Interlock, InterlockTrippedError, Trip
-from station.safety.rules import Snapshot, broken_rule
+from station.safety.judge import INTERLOCK_FAULT, Judge
+from station.safety.looking import Eye, Sighting, look_at_all, merge, sight
+from station.safety.rules import Breach, Snapshot, Value
+from station.safety.section import WATCHDOG_RULE, SafeStep, SafetySection
 
 log = logging.getLogger(__name__)
+
+ROUND_S = 0.1
+SAFE_AGAIN_S = 0.5
+OVERDUE_S = 3.0
+"""A role whose last look is so much older than it should be is silent."""
+END_WITHIN_S = 60.0
 
 
 class Watched(Protocol):
@@ -23,129 +39,301 @@ class Watched(Protocol):
     @property
     def interlock(self) -> Interlock: ...
 
-    def observe(self) -> Snapshot: ...
+    def eyes(self) -> tuple[Eye, ...]: ...
+
+    def derive(self, values: dict[str, Value]) -> None: ...
 
     def make_safe(self) -> tuple[str, ...]: ...
 
+    def take_safe_steps(self, steps: tuple[SafeStep, ...]) -> tuple[str, ...]: ...
 
-class Supervisor(threading.Thread):
-    """Watches the line every `limits.poll_s` seconds until `finish()`.
 
-    `on_state` is called with every round's `LineState`, `on_trip` once per trip, whoever latched
-    it, both on this thread. A safe state that could not be verified, and an `on_trip` that failed,
-    are tried again in every round.
+def _ignore(*_: object) -> None:
+    pass
+
+
+class Supervisor:
+    """Watches the line from `start()` until `finish()`; `watch_once()` is one round by hand.
+
+    Called on a thread of its own, one call after the other, whoever latched the trip:
+    `on_state` with the line's state every `poll_s`; `on_trip` once per trip with what could not be
+    made safe; `on_aftermath` once per trip with the readings after it; `on_warning` when a rule of
+    severity "warn" begins to be broken. A safe state that could not be verified, and an `on_trip`
+    that failed, are tried again.
+
+    heart: the watchdog. It hears every complete round; without it alive the line trips.
     """
 
     def __init__(
         self,
         line: Watched,
-        limits: SafetySection,
+        safety: SafetySection,
         *,
         on_state: Callable[[LineState], None],
         on_trip: Callable[[Trip, tuple[str, ...]], None],
+        on_aftermath: Callable[[Trip, tuple[Mapping[str, Any], ...]], None] = _ignore,
+        on_warning: Callable[[Breach], None] = _ignore,
+        heart: Heart | None = None,
     ) -> None:
-        super().__init__(name="interlock-supervisor", daemon=True)
         self._line = line
-        self._limits = limits
+        self._safety = safety
         self._on_state = on_state
         self._on_trip = on_trip
+        self._on_aftermath = on_aftermath
+        self._on_warning = on_warning
+        self._heart = heart
+        self._judge = Judge(safety, () if heart is None else (WATCHDOG_RULE,))
+        self._eyes = line.eyes()
+        self._sightings: dict[str, Sighting] = {}
+        self._answered_s: dict[str, float] = {}
+        self._begun_s = time.monotonic()
+        self._history = History()
+        self._aftermath: Aftermath | None = None
+        self._warned: set[tuple[str, str]] = set()
+        self._to_warn: list[Breach] = []
         self._finish = threading.Event()
         self._round = threading.Lock()
-        self._silent_since: dict[str, float] = {}
-        self._history: deque[Mapping[str, Any]] = deque(maxlen=20)
+        self._judging = threading.Lock()
+        self._tripped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._tried: Trip | None = None
         self._made_safe: Trip | None = None
         self._told: Trip | None = None
         self._unsafe: tuple[str, ...] = ()
         self._last: LineState | None = None
+        self._last_seen: Snapshot | None = None
 
     @property
     def last_state(self) -> LineState | None:
         return self._last
 
-    def run(self) -> None:
-        while not self._finish.wait(self._limits.poll_s):
-            self.watch_once()
+    @property
+    def last_seen(self) -> Snapshot | None:
+        """The latest snapshot, for who records or shows it."""
+        return self._last_seen
+
+    def is_alive(self) -> bool:
+        """Whether every thread of the watch runs."""
+        return bool(self._threads) and all(thread.is_alive() for thread in self._threads)
+
+    def start(self) -> None:
+        """Begin the watch on threads of its own."""
+        work: list[tuple[str, Callable[[], None]]] = [
+            (f"interlock-eye-{eye.role}", lambda eye=eye: self._keep_looking(eye))  # type: ignore[misc]
+            for eye in self._eyes
+        ]
+        work += [
+            ("interlock-safe-state", self._keep_safe),
+            ("interlock-teller", self._keep_telling),
+            ("interlock-supervisor", self._keep_watch),
+        ]
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True) for name, target in work
+        ]
+        self._begun_s = time.monotonic()
+        self._answered_s = {eye.role: self._begun_s for eye in self._eyes}
+        for thread in self._threads:
+            thread.start()
 
     def finish(self) -> None:
-        """End the watch; a trip that could not be told yet is told once more."""
+        """End the watch; a trip that was not made safe or told yet is so now."""
         self._finish.set()
-        if self.is_alive():
-            self.join()
-        with self._round, _survived("telling a trip"):
-            self._tell_trip()
-
-    def watch_once(self) -> None:
-        """One round: look, judge, trip when needed, make safe, tell. Never raises."""
+        self._tripped.set()
+        for thread in self._threads:
+            thread.join(END_WITHIN_S)
         with self._round:
-            seen, broken = self._look()
-            if broken is not None:
-                self._line.interlock.trip(Trip(seen.at, *broken, tuple(self._history)))
             with _survived("the safe state"):
                 self._make_safe()
             with _survived("telling a trip"):
                 self._tell_trip()
-            tripped = self._line.interlock.tripped
-            self._last = LineState(seen.at, seen.states, tripped.cause if tripped else None)
-            with _survived("telling the state of the line"):
-                self._on_state(self._last)
+                self._tell_aftermath(at_once=True)
+
+    def watch_once(self) -> None:
+        """One round by hand: look, judge, make safe when due, tell. Never raises."""
+        with self._round:
+            self._judge_what(lambda: look_at_all(self._eyes, self._derive))
+            with _survived("the safe state"):
+                self._make_safe()
+            self._tell_all()
 
     def reset(self) -> None:
-        """Release the latch. Raises InterlockTrippedError while the cause still stands, and
-        whatever `on_trip` raises while the trip can't be told."""
+        """Release the latch, after a fresh look at everything.
+
+        Raises InterlockTrippedError while a cause stands, anything can't be read, or the safe
+        state can't be verified; and whatever `on_trip` raises while the trip can't be told.
+        """
         with self._round:
             if self._line.interlock.step_under_way:
                 raise InterlockTrippedError("can't reset: a step is still under way")
-            seen = self._line.observe()
-            broken = broken_rule(seen, self._limits)
-            if broken is not None:
-                raise InterlockTrippedError(f"can't reset: {broken[1]}")
-            if seen.silent:
-                raise InterlockTrippedError(f"can't reset: silent: {', '.join(seen.silent)}")
+            seen = look_at_all(self._eyes, self._derive)
+            with self._judging:
+                standing = self._judge.judge(seen).standing
+            causes = [breach.cause for breach in standing if breach.rule.severity == "trip"]
+            causes += [f"{role} is silent: {why}" for role, why in seen.silent.items()]
+            if causes:
+                raise InterlockTrippedError(f"can't reset: {'; '.join(dict.fromkeys(causes))}")
             problems = self._line.make_safe()
             if problems:
                 raise InterlockTrippedError(f"can't reset: {'; '.join(problems)}")
             self._tell_trip()
             self._unsafe = ()
             self._made_safe = self._told = None
-            self._silent_since.clear()
             self._line.interlock.release()
 
-    def _look(self) -> tuple[Snapshot, tuple[str, str] | None]:
-        try:
-            seen = self._line.observe()
-            self._history.append(seen.as_data())
-            return seen, broken_rule(seen, self._limits) or self._too_silent(seen)
-        except Exception as error:
-            log.exception("the line can't be watched")
-            blind = Snapshot(datetime.now(UTC), time.monotonic())
-            return blind, (
-                "interlock-fault",
-                f"the line can't be watched: {type(error).__name__}: {error}",
+    # -- looking and judging -------------------------------------------------------------------
+
+    def _derive(self, values: dict[str, Value]) -> None:
+        self._line.derive(values)
+        if self._heart is not None:
+            values["watchdog.alive"] = self._heart.alive()
+
+    def _keep_looking(self, eye: Eye) -> None:
+        while not self._finish.is_set():
+            begun_s = time.monotonic()
+            sighting = sight(eye)
+            if sighting is not None:
+                self._take_in(sighting)
+                self._see()
+            self._finish.wait(max(0.0, begun_s + eye.poll_s - time.monotonic()))
+
+    def _take_in(self, sighting: Sighting) -> None:
+        self._sightings[sighting.role] = sighting
+        if sighting.silent is None and sighting.fault is None:
+            self._answered_s[sighting.role] = sighting.at_s
+
+    def _see(self) -> None:
+        """Judge what is known now. From any thread."""
+        self._judge_what(lambda: merge(self._latest(), self._answered_s, self._derive))
+
+    def _judge_what(self, look: Callable[[], Snapshot]) -> None:
+        with self._judging:
+            try:
+                self._apply(look())
+            except Exception as error:
+                log.exception("the line can't be watched")
+                what = f"the line can't be watched: {type(error).__name__}: {error}"
+                self._latch(Trip(datetime.now(UTC), INTERLOCK_FAULT, what))
+
+    def _latest(self) -> list[Sighting]:
+        """The latest sighting of every role; those that are overdue as silent."""
+        now_s = time.monotonic()
+        latest = []
+        for eye in self._eyes:
+            sighting = self._sightings.get(eye.role)
+            age_s = now_s - (self._begun_s if sighting is None else sighting.at_s)
+            if age_s > eye.poll_s + OVERDUE_S:
+                sighting = Sighting(
+                    eye.role, eye.name, now_s, silent=f"no answer for {age_s:.1f} s"
+                )
+            if sighting is not None:
+                latest.append(sighting)
+        return latest
+
+    def _apply(self, seen: Snapshot) -> None:
+        verdict = self._judge.judge(seen)
+        self._last_seen = seen
+        if (breach := verdict.trip) is not None and self._line.interlock.tripped is None:
+            self._latch(
+                Trip(
+                    seen.at,
+                    breach.rule.name,
+                    breach.cause,
+                    self._history.with_cause(seen),
+                    breach.quantity,
+                    breach.rule.action,
+                )
             )
+        self._history.saw(seen)
+        if self._aftermath is not None:
+            self._aftermath.saw(seen)
+        warned = {(breach.rule.name, breach.quantity): breach for breach in verdict.warnings}
+        self._to_warn += [breach for key, breach in warned.items() if key not in self._warned]
+        self._warned = set(warned)
+
+    def _latch(self, trip: Trip) -> None:
+        if self._line.interlock.trip(trip):
+            self._tripped.set()
+
+    # -- the rounds ----------------------------------------------------------------------------
+
+    def _keep_watch(self) -> None:
+        while not self._finish.wait(ROUND_S):
+            self._see()
+            if self._line.interlock.tripped is not None:
+                self._tripped.set()
+            if self._heart is not None and self._is_well():
+                self._heart.beat()
+
+    def _is_well(self) -> bool:
+        """Whether the station can still bring its own bias down."""
+        return self.is_alive() and not self._line.interlock.bias_stuck
+
+    # -- making safe ---------------------------------------------------------------------------
+
+    def _keep_safe(self) -> None:
+        while not self._finish.is_set():
+            self._tripped.wait()
+            self._tripped.clear()
+            if self._finish.is_set():
+                return
+            with self._round, _survived("the safe state"):
+                self._make_safe()
+            if self._unsafe or self._made_safe is not self._line.interlock.tripped:
+                self._finish.wait(SAFE_AGAIN_S)
 
     def _make_safe(self) -> None:
         """The safe state of a trip, until it is verified with no step under way."""
         trip = self._line.interlock.tripped
         if trip is None or (trip is self._made_safe and not self._unsafe):
             return
+        if self._aftermath is None or self._aftermath.trip is not trip:
+            self._aftermath = Aftermath(trip, time.monotonic())
         disturbed = self._line.interlock.step_under_way
-        self._unsafe = self._line.make_safe()
+        self._unsafe = (
+            self._line.take_safe_steps(trip.steps) if trip.steps else self._line.make_safe()
+        )
+        self._tried = trip
         self._made_safe = None if disturbed else trip
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def _keep_telling(self) -> None:
+        while not self._finish.wait(self._safety.poll_s):
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        with _survived("telling a trip"):
+            if self._line.interlock.tripped is self._tried:
+                self._tell_trip()
+        with _survived("telling the readings after a trip"):
+            self._tell_aftermath()
+        with _survived("telling a warning"):
+            self._tell_warnings()
+        if (seen := self._last_seen) is not None:
+            tripped = self._line.interlock.tripped
+            self._last = LineState(seen.at, seen.states, tripped.cause if tripped else None)
+            with _survived("telling the state of the line"):
+                self._on_state(self._last)
 
     def _tell_trip(self) -> None:
         trip = self._line.interlock.tripped
-        if trip is not None and trip is not self._told:
-            self._on_trip(trip, self._unsafe)
-            self._told = trip
+        if trip is None or trip is self._told:
+            return
+        self._on_trip(trip, self._unsafe)
+        self._told = trip
 
-    def _too_silent(self, seen: Snapshot) -> tuple[str, str] | None:
-        for role in set(self._silent_since) - set(seen.silent):
-            del self._silent_since[role]
-        for role, complaint in seen.silent.items():
-            since = self._silent_since.setdefault(role, seen.monotonic_s)
-            if seen.monotonic_s - since >= self._limits.silent_after_s:
-                return "silent-instrument", f"{role} does not answer: {complaint}"
-        return None
+    def _tell_aftermath(self, *, at_once: bool = False) -> None:
+        aftermath = self._aftermath
+        if aftermath is None or aftermath.trip is not self._told:
+            return
+        if at_once or aftermath.complete(time.monotonic()):
+            self._on_aftermath(aftermath.trip, aftermath.readings)
+            self._aftermath = None
+
+    def _tell_warnings(self) -> None:
+        while self._to_warn:
+            self._on_warning(self._to_warn[0])
+            self._to_warn.pop(0)
 
 
 @contextmanager
