@@ -59,6 +59,12 @@ class BrokenReply(InstrumentError):
     default_advice = "Retry; if it happens again, check the cable and its shielding."
 
 
+class PictureRefused(InstrumentError):
+    """A picture came that can't show what is in front of the camera now."""
+
+    default_advice = "Restart the camera, look at its lamp and its lens cap, then retry."
+
+
 class WrongInstrument(InstrumentError):
     """Something else, or something set up differently, answers on this port."""
 
