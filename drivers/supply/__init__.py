@@ -20,5 +20,6 @@ voltage, overvoltage) is known to the station and checked there.
 from drivers.supply.primitives import Limits
 from drivers.supply.ramp import insist
 from drivers.supply.stepped import SteppedSupply
+from drivers.supply.sweep import IVCurve, SweepingSupply, Trace
 
-__all__ = ["Limits", "SteppedSupply", "insist"]
+__all__ = ["IVCurve", "Limits", "SteppedSupply", "SweepingSupply", "Trace", "insist"]

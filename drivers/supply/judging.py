@@ -39,12 +39,7 @@ class JudgedSupply(Supply):
     ) -> RampInterrupted | None:
         at_v = reading.set_v if step_v is None else step_v
         if not reading.output_on:
-            return RampInterrupted(
-                f"{self.NAME}: the output went off by itself at {at_v:.3f} V on the way to "
-                f"{target_v:g} V{self._says(exchange)}",
-                port=self.port,
-                advice="Check the interlock and the front panel of the source.",
-            )
+            return self._went_off(exchange, at_v, target_v)
         if abs(reading.set_v - at_v) > self.SETPOINT_WITHIN_V:
             return self._changed_by_hand(reading.set_v, at_v)
         rising = abs(target_v) > abs(at_v) or step_v == target_v
@@ -55,15 +50,29 @@ class JudgedSupply(Supply):
             )
         if reading.in_compliance:
             return self._tripped(reading, target_v) if rising else None
-        allowed_v = self.FOLLOWS_WITHIN_V + self.FOLLOWS_WITHIN_RELATIVE * abs(at_v)
-        if abs(reading.voltage_v - at_v) > allowed_v:
-            return _Lags(
-                f"{self.NAME}: the output measures {reading.voltage_v:.3f} V where "
-                f"{at_v:.3f} V was set",
-                port=self.port,
-                advice="Ramp down; check the cable and the over-voltage protection.",
-            )
-        return None
+        return self._lags(reading, at_v)
+
+    def _lags(self, reading: BiasReading, at_v: float) -> RampInterrupted | None:
+        if abs(reading.voltage_v - at_v) <= self._follows_within_v(reading, at_v):
+            return None
+        return _Lags(
+            f"{self.NAME}: the output measures {reading.voltage_v:.3f} V where "
+            f"{at_v:.3f} V was set",
+            port=self.port,
+            advice="Ramp down; check the cable and the over-voltage protection.",
+        )
+
+    def _follows_within_v(self, reading: BiasReading, at_v: float) -> float:
+        """How far the terminals may be from the set-point."""
+        return self.FOLLOWS_WITHIN_V + self.FOLLOWS_WITHIN_RELATIVE * abs(at_v)
+
+    def _went_off(self, exchange: Exchange, at_v: float, target_v: float) -> RampInterrupted:
+        return RampInterrupted(
+            f"{self.NAME}: the output went off by itself at {at_v:.3f} V on the way to "
+            f"{target_v:g} V{self._says(exchange)}",
+            port=self.port,
+            advice="Check the interlock and the front panel of the source.",
+        )
 
     def _says(self, exchange: Exchange) -> str:
         alarm = self._alarm(exchange)

@@ -117,6 +117,18 @@ class Supply(ABC):
     def _write_ramp(self, exchange: Exchange, rate_v_per_s: float) -> None:
         """Programme the instrument's own ramp, where it has one, as a further limit."""
 
+    def _settable(self, voltage_v: float) -> float:
+        """The set-point nearest to ``voltage_v``, but not above it, that the instrument can hold.
+
+        The steps of a ramp are such set-points; a target that is none is refused by
+        :meth:`_check_setpoint`.
+        """
+        return voltage_v
+
+    def _expected_v(self, exchange: Exchange, set_v: float) -> float:
+        """What the terminals should measure at a set-point, where that is not the set-point."""
+        return set_v
+
     def _sources_voltage(self, exchange: Exchange) -> bool:
         """False when the instrument is set to source something else."""
         return True

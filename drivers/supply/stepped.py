@@ -53,6 +53,7 @@ class SteppedSupply(JudgedSupply):
         deadline_s: float = 3.0,
     ) -> None:
         self._turn = 0
+        self._descents = 0
         self._turn_lock = threading.Lock()
         self._going_down = threading.Lock()
         self._descent_v_per_s = 0.0
@@ -131,6 +132,7 @@ class SteppedSupply(JudgedSupply):
             InstrumentError: it is not certain that the output is off.
         """
         self._take_turn()
+        self._descents += 1
         self._make_way()
         insist(self._off_once)
 
@@ -183,7 +185,9 @@ class SteppedSupply(JudgedSupply):
                     )
                 self._write_ramp(exchange, rate_v_per_s)
             at_v = self._confirm(None, voltage_v).set_v
-            for step_v in steps(at_v, voltage_v, min(rate_v_per_s * self.STEP_S, self.MAX_STEP_V)):
+            largest_v = min(rate_v_per_s * self.STEP_S, self.MAX_STEP_V)
+            for wanted_v in steps(at_v, voltage_v, largest_v):
+                step_v = wanted_v if wanted_v == voltage_v else self._settable(wanted_v)
                 if abs(step_v) > abs(at_v):
                     with checkpoint():
                         self._step(at_v, step_v, turn, voltage_v, limits)
@@ -211,6 +215,7 @@ class SteppedSupply(JudgedSupply):
         """
         self._check_rate(rate_v_per_s)
         self._take_turn()
+        self._descents += 1
         self._descent_v_per_s = max(self._descent_v_per_s, rate_v_per_s)
         self._make_way()
         with self._going_down:
@@ -274,14 +279,19 @@ class SteppedSupply(JudgedSupply):
     ) -> None:
         """Write the next set-point of a ramp; with ``limits`` it rises, and they are asked."""
         with self._transaction() as exchange:
-            if limits is not None:
-                self._recheck_limits(exchange, limits)
-            if abs(self._setpoint_v(exchange) - at_v) > self.SETPOINT_WITHIN_V:
-                set_v = self._setpoint_v(exchange)
-                if abs(set_v - at_v) > self.SETPOINT_WITHIN_V:
-                    raise self._changed_by_hand(set_v, at_v)
-            self._check_turn(turn, f"to {target_v:g} V")
+            self._check_before_step(exchange, at_v, turn, target_v, limits)
             self._write_voltage(exchange, step_v)
+
+    def _check_before_step(
+        self, exchange: Exchange, at_v: float, turn: int, target_v: float, limits: Limits | None
+    ) -> None:
+        if limits is not None:
+            self._recheck_limits(exchange, limits)
+        if abs(self._setpoint_v(exchange) - at_v) > self.SETPOINT_WITHIN_V:
+            set_v = self._setpoint_v(exchange)
+            if abs(set_v - at_v) > self.SETPOINT_WITHIN_V:
+                raise self._changed_by_hand(set_v, at_v)
+        self._check_turn(turn, f"to {target_v:g} V")
 
     def _walk_down(self, rate_v_per_s: float) -> None:
         at_v = insist(self._start_of_descent)
