@@ -5,18 +5,17 @@ import math
 from drivers.clock import Clock
 from drivers.errors import (
     BrokenReply,
-    InstrumentRefused,
     InterlockOpen,
     LimitsNotProgrammed,
     WrongInstrument,
 )
-from drivers.keithley import protocol
+from drivers.keithley import protocol, scpi
 from drivers.roles import BiasReading, Identity
-from drivers.supply import Limits, SteppedSupply
+from drivers.supply import Limits, SweepingSupply
 from drivers.transport import Exchange, LineTransport, VisaTransport
 
 
-class Keithley2450(SteppedSupply):
+class Keithley2450(SweepingSupply):
     """A Keithley 2450 in its native SCPI mode, sourcing voltage and measuring current.
 
     The over-voltage protection gets the lowest of the instrument's steps at or above the
@@ -49,7 +48,7 @@ class Keithley2450(SteppedSupply):
         return cls(VisaTransport(address), clock=clock, polarity=polarity, deadline_s=deadline_s)
 
     def _identify(self, exchange: Exchange) -> Identity:
-        language = _ask(exchange, protocol.LANGUAGE)
+        language = scpi.ask(exchange, protocol.LANGUAGE)
         if language in protocol.OTHER_LANGUAGES:
             raise WrongInstrument(
                 f"the source is set to the command set {language}, not SCPI",
@@ -62,7 +61,7 @@ class Keithley2450(SteppedSupply):
             raise WrongInstrument(
                 f"no Keithley 2450 answers: {language!r}", port=self.port, sent=protocol.LANGUAGE
             )
-        reply = _ask(exchange, protocol.IDENTIFY)
+        reply = scpi.ask(exchange, protocol.IDENTIFY)
         try:
             maker, model, serial, firmware = protocol.parse_identity(reply)
         except ValueError as error:
@@ -76,7 +75,7 @@ class Keithley2450(SteppedSupply):
         return Identity(maker, model, serial, firmware, self.port)
 
     def _begin(self, exchange: Exchange) -> None:
-        self.errors_found = _drain_errors(exchange)
+        self.errors_found = scpi.drain_errors(exchange)
 
     def _read(self, exchange: Exchange) -> BiasReading:
         exchange.send(protocol.MEASURE)
@@ -84,7 +83,7 @@ class Keithley2450(SteppedSupply):
             exchange.receive(), port=self.port, sent=protocol.MEASURE
         )
         set_v = self._setpoint_v(exchange)
-        limited = _ask_flag(exchange, protocol.CURRENT_LIMIT_TRIPPED)
+        limited = scpi.ask_flag(exchange, protocol.CURRENT_LIMIT_TRIPPED)
         output_on = self._output_on(exchange)
         return BiasReading(
             voltage_v=measured.voltage_v,
@@ -96,13 +95,13 @@ class Keithley2450(SteppedSupply):
         )
 
     def _setpoint_v(self, exchange: Exchange) -> float:
-        return _ask_number(exchange, protocol.VOLTAGE + "?")
+        return scpi.ask_number(exchange, protocol.VOLTAGE + "?")
 
     def _output_on(self, exchange: Exchange) -> bool:
-        return _ask_flag(exchange, protocol.OUTPUT + "?")
+        return scpi.ask_flag(exchange, protocol.OUTPUT + "?")
 
     def _sources_voltage(self, exchange: Exchange) -> bool:
-        return _ask(exchange, protocol.SOURCE_FUNCTION + "?") == protocol.VOLTAGE_SOURCE
+        return scpi.ask(exchange, protocol.SOURCE_FUNCTION + "?") == protocol.VOLTAGE_SOURCE
 
     def _write_voltage(self, exchange: Exchange, voltage_v: float) -> None:
         self._command(exchange, f"{protocol.VOLTAGE} {voltage_v:.6E}")
@@ -142,7 +141,7 @@ class Keithley2450(SteppedSupply):
             self._command(exchange, command)
 
     def _check_limits_programmed(self, exchange: Exchange, limits: Limits) -> None:
-        limit_a = _ask_number(exchange, protocol.CURRENT_LIMIT + "?")
+        limit_a = scpi.ask_number(exchange, protocol.CURRENT_LIMIT + "?")
         if not math.isclose(limit_a, limits.compliance_a, rel_tol=1e-3):
             raise LimitsNotProgrammed(
                 f"{self.NAME}: the current limit reads back {limit_a:g} A instead of "
@@ -151,7 +150,7 @@ class Keithley2450(SteppedSupply):
                 sent=protocol.CURRENT_LIMIT + "?",
             )
         step = protocol.overvoltage_step(limits.max_voltage_v)
-        protection = _ask(exchange, protocol.OVERVOLTAGE + "?")
+        protection = scpi.ask(exchange, protocol.OVERVOLTAGE + "?")
         if protection != step:
             raise LimitsNotProgrammed(
                 f"{self.NAME}: the over-voltage protection reads back {protection} instead of "
@@ -161,7 +160,7 @@ class Keithley2450(SteppedSupply):
             )
 
     def _check_output_allowed(self, exchange: Exchange, voltage_v: float) -> None:
-        if abs(voltage_v) > protocol.INTERLOCK_FREE_MAX_V and not _ask_flag(
+        if abs(voltage_v) > protocol.INTERLOCK_FREE_MAX_V and not scpi.ask_flag(
             exchange, protocol.INTERLOCK
         ):
             raise InterlockOpen(
@@ -172,37 +171,4 @@ class Keithley2450(SteppedSupply):
             )
 
     def _command(self, exchange: Exchange, command: str) -> None:
-        exchange.send(command)
-        errors = _drain_errors(exchange)
-        if errors:
-            raise InstrumentRefused(
-                f"{self.NAME}: the source refuses: " + ", ".join(map(str, errors)),
-                port=self.port,
-                sent=command,
-                advice="Check the request against the manual of the source; nothing was changed.",
-            )
-
-
-def _ask(exchange: Exchange, query: str) -> str:
-    exchange.send(query)
-    return exchange.receive()
-
-
-def _ask_number(exchange: Exchange, query: str) -> float:
-    return protocol.parse_number(_ask(exchange, query), port=exchange.port, sent=query)
-
-
-def _ask_flag(exchange: Exchange, query: str) -> bool:
-    return protocol.parse_flag(_ask(exchange, query), port=exchange.port, sent=query)
-
-
-def _drain_errors(exchange: Exchange) -> list[protocol.QueuedError]:
-    errors: list[protocol.QueuedError] = []
-    while len(errors) <= protocol.ERROR_QUEUE_LENGTH:
-        error = protocol.parse_error(
-            _ask(exchange, protocol.NEXT_ERROR), port=exchange.port, sent=exchange.sent
-        )
-        if error.code == 0:
-            return errors
-        errors.append(error)
-    raise BrokenReply("the error queue does not end", port=exchange.port, sent=protocol.NEXT_ERROR)
+        scpi.command(exchange, command, name=self.NAME)

@@ -140,6 +140,21 @@ class Supply(ABC):
         """Trips and alarms that the instrument reports, in words; empty for none."""
         return ""
 
+    def _limits_of(self, max_voltage_v: float, compliance_a: float) -> Limits:
+        if not (math.isfinite(max_voltage_v) and max_voltage_v > 0):
+            self._refuse_setpoint(f"a maximum of {max_voltage_v} V is no positive voltage")
+        if not (math.isfinite(compliance_a) and compliance_a > 0):
+            self._refuse_setpoint(f"a current limit of {compliance_a} A is no positive current")
+        if max_voltage_v < self.LOWEST_V:
+            self._refuse_setpoint(f"its lowest voltage is {self.LOWEST_V:g} V")
+        limits = Limits(max_voltage_v, compliance_a)
+        self._check_limits(limits)
+        return limits
+
+    def _check_rate(self, rate_v_per_s: float) -> None:
+        if not (math.isfinite(rate_v_per_s) and rate_v_per_s > 0):
+            self._refuse_setpoint(f"a ramp of {rate_v_per_s} V/s is no positive rate")
+
     def _check_setpoint(self, voltage_v: float, limits: Limits) -> None:
         """Refuse what this supply must not be set to; extend with what the instrument can't."""
         if not math.isfinite(voltage_v):

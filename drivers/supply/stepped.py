@@ -18,7 +18,7 @@ from drivers.roles import BiasReading, Checkpoint
 from drivers.supply.judging import JudgedSupply
 from drivers.supply.primitives import Limits
 from drivers.supply.ramp import insist, steps
-from drivers.transport import LineTransport
+from drivers.transport import Exchange, LineTransport
 
 GRACE_S = 0.02
 """Real seconds for which a descent lets another thread finish its transaction."""
@@ -71,14 +71,7 @@ class SteppedSupply(JudgedSupply):
             LimitsNotProgrammed: a limit reads back wrong.
         """
         self._limits = None
-        if not (math.isfinite(max_voltage_v) and max_voltage_v > 0):
-            self._refuse_setpoint(f"a maximum of {max_voltage_v} V is no positive voltage")
-        if not (math.isfinite(compliance_a) and compliance_a > 0):
-            self._refuse_setpoint(f"a current limit of {compliance_a} A is no positive current")
-        if max_voltage_v < self.LOWEST_V:
-            self._refuse_setpoint(f"its lowest voltage is {self.LOWEST_V:g} V")
-        limits = Limits(max_voltage_v, compliance_a)
-        self._check_limits(limits)
+        limits = self._limits_of(max_voltage_v, compliance_a)
         with self._transaction() as exchange:
             if self._output_on(exchange):
                 raise InstrumentRefused(
@@ -356,7 +349,3 @@ class SteppedSupply(JudgedSupply):
                 f"{on_the_way}",
                 port=self.port,
             )
-
-    def _check_rate(self, rate_v_per_s: float) -> None:
-        if not (math.isfinite(rate_v_per_s) and rate_v_per_s > 0):
-            self._refuse_setpoint(f"a ramp of {rate_v_per_s} V/s is no positive rate")

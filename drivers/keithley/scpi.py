@@ -1,0 +1,68 @@
+"""Questions and commands in SCPI, as the Keithley sources speak it."""
+
+from drivers.errors import BrokenReply, InstrumentRefused
+from drivers.keithley.protocol import QueuedError, parse_error, parse_flag, parse_number
+from drivers.transport import Exchange
+
+NEXT_ERROR = ":SYST:ERR?"
+LONGEST_QUEUE = 64
+
+
+def ask(exchange: Exchange, query: str) -> str:
+    exchange.send(query)
+    return exchange.receive()
+
+
+def ask_all(exchange: Exchange, *queries: str) -> list[str]:
+    """The answers to several questions asked in one line.
+
+    Raises:
+        BrokenReply: more or fewer answers than questions.
+    """
+    query = ";".join(queries)
+    answers = ask(exchange, query).split(";")
+    if len(answers) != len(queries):
+        raise BrokenReply(
+            f"{len(answers)} answers to {len(queries)} questions", port=exchange.port, sent=query
+        )
+    return answers
+
+
+def ask_number(exchange: Exchange, query: str) -> float:
+    return parse_number(ask(exchange, query), port=exchange.port, sent=query)
+
+
+def ask_flag(exchange: Exchange, query: str) -> bool:
+    return parse_flag(ask(exchange, query), port=exchange.port, sent=query)
+
+
+def drain_errors(exchange: Exchange) -> list[QueuedError]:
+    """Empty the error queue and return what was in it.
+
+    Raises:
+        BrokenReply: the queue does not end.
+    """
+    errors: list[QueuedError] = []
+    while len(errors) <= LONGEST_QUEUE:
+        error = parse_error(ask(exchange, NEXT_ERROR), port=exchange.port, sent=exchange.sent)
+        if error.code == 0:
+            return errors
+        errors.append(error)
+    raise BrokenReply("the error queue does not end", port=exchange.port, sent=NEXT_ERROR)
+
+
+def command(exchange: Exchange, text: str, *, name: str) -> None:
+    """Send a command to the instrument ``name`` and look for errors.
+
+    Raises:
+        InstrumentRefused: the error queue is not empty afterwards.
+    """
+    exchange.send(text)
+    errors = drain_errors(exchange)
+    if errors:
+        raise InstrumentRefused(
+            f"{name}: the source refuses: " + ", ".join(map(str, errors)),
+            port=exchange.port,
+            sent=text,
+            advice="Check the request against the manual of the source; nothing was changed.",
+        )
