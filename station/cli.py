@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from station.commands.answers import DEFAULT_DATA, DataOption, Exit, JsonOption, err, out
 from station.commands.answers import fail as _fail
 from station.commands.batch import batch
 from station.commands.dark import dark
+from station.commands.doctor import doctor
 from station.commands.gain import gain
 from station.commands.iv import iv
 from station.commands.scan import scan
@@ -312,7 +312,7 @@ def twin(
         _fail(str(error), Exit.STOPPED)
 
 
-for _command in (gain, scan, iv, dark, batch):
+for _command in (gain, scan, iv, dark, batch, doctor):
     app.command()(_command)
 
 
@@ -371,43 +371,6 @@ def report(
         out.print(f"{files.html}\n{files.pdf}", soft_wrap=True)
     if content.verdict != "pass":
         raise typer.Exit(Exit.NOT_ALL_GOOD)
-
-
-@app.command()
-def doctor(
-    line: Annotated[
-        Path, typer.Option("--line", help="Site profile of the line (TOML).")
-    ] = DEFAULT_DATA / "twin" / "line.toml",
-    as_json: JsonOption = False,
-) -> None:
-    """Which instruments answer, and which are what they should be. Changes nothing.
-
-    Exit code 1 when an instrument is silent or another one answers.
-
-    Example: tessera doctor --line line.toml
-    """
-    from station.doctor import examine
-    from station.session import SessionError
-    from station.settings import SettingsError
-
-    try:
-        findings = examine(line)
-    except (SettingsError, SessionError) as error:
-        _fail(str(error), Exit.WRONG_INPUT)
-    if as_json:
-        print(json.dumps([finding.as_data() for finding in findings], indent=2))
-    else:
-        table = Table(box=None)
-        for heading in ("role", "address", "instrument", "state"):
-            table.add_column(heading, overflow="fold")
-        for finding in findings:
-            mark = "[green]✓[/]" if finding.healthy else "[red]✗[/]"
-            table.add_row(
-                finding.role, finding.address, finding.identity, f"{mark} {finding.state}"
-            )
-        out.print(table)
-    if not all(finding.healthy for finding in findings):
-        raise typer.Exit(Exit.STOPPED)
 
 
 def main() -> None:

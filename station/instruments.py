@@ -42,7 +42,10 @@ class DriverMissing(InstrumentError):  # noqa: N818 - as the other instrument er
 
 @dataclass(frozen=True)
 class DriverClass:
-    """Where a driver is, and which fields of its section `open` takes as keyword arguments."""
+    """Where a driver is, and which fields of its section `open` takes as keyword arguments.
+
+    A setting is the name of the field, or `field:keyword` where the driver calls it otherwise.
+    """
 
     module: str
     name: str
@@ -68,7 +71,7 @@ CAMERA_DRIVERS: Mapping[str, DriverClass] = {
     "basler": DriverClass("drivers.basler", "BaslerCamera", ("exposure_us",)),
 }
 CLIMATE_DRIVERS: Mapping[str, DriverClass] = {
-    "sensirion": DriverClass("drivers.sensirion", "Sensirion", ("address",)),
+    "sensirion": DriverClass("drivers.sensirion", "Sensirion", ("address:i2c_address",)),
 }
 CHILLER_DRIVERS: Mapping[str, DriverClass] = {
     "julabo": DriverClass("drivers.julabo", "Julabo", ("baud", "lowest_c", "highest_c")),
@@ -301,6 +304,22 @@ def _dialect(section: GantrySection) -> str:
     raise _missing("auto", section.port, "drivers.marlin")
 
 
+def open_driver(
+    table: Mapping[str, DriverClass],
+    driver: str,
+    port: str,
+    /,
+    *,
+    clock: Clock | None = None,
+    **settings: object,
+) -> Any:
+    """`Class.open(port, clock=..., settings...)` of a driver in one of the tables.
+
+    Raises DriverMissing, and whatever the driver raises when it opens.
+    """
+    return _load(table, driver, port).open(port, clock=clock, **settings)
+
+
 def _open(
     table: Mapping[str, DriverClass],
     driver: str,
@@ -309,12 +328,12 @@ def _open(
     *,
     clock: Clock | None,
 ) -> object:
-    """`Class.open(address, clock=..., settings...)`; fields that the section leaves out are left
-    to the driver."""
-    opener = _load(table, driver, address)
-    given = {name: getattr(section, name) for name in table[driver].settings}
+    """The driver with the settings of its section; what is left out there is left to the driver."""
+    _load(table, driver, address)
+    names = [name.partition(":") for name in table[driver].settings]
+    given = {keyword or field: getattr(section, field) for field, _, keyword in names}
     settings = {name: value for name, value in given.items() if value is not None}
-    return opener.open(address, clock=clock, **settings)
+    return open_driver(table, driver, address, clock=clock, **settings)
 
 
 def _load(table: Mapping[str, DriverClass], driver: str, port: str) -> Any:

@@ -70,7 +70,9 @@ def test_the_doctor_names_every_instrument_that_answers(tmp_path: Path, twin: Tw
     line = tmp_path / "twin" / "line.toml"
     result = runner.invoke(app, ["doctor", "--line", str(line), "--json"])
     assert result.exit_code == 0, result.output
-    found = {entry["role"]: entry for entry in json.loads(result.stdout)}
+    found = {
+        entry["role"]: entry for entry in json.loads(result.stdout) if entry["kind"] == "instrument"
+    }
     assert set(found) == {"bias", "readout", "gantry", "camera"}
     assert "2450" in found["bias"]["identity"]
     assert all(entry["healthy"] for entry in found.values())
