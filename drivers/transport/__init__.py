@@ -11,9 +11,9 @@ from drivers.transport.i2c import I2cTransport, open_i2c
 from drivers.transport.i2c_bridge import BridgeI2cTransport
 from drivers.transport.i2c_linux import LinuxI2cTransport
 from drivers.transport.line import QUIET_S, Exchange, LineTransport, Transport
+from drivers.transport.owned_port import PortStatistics
 from drivers.transport.serial_port import SerialTransport
 from drivers.transport.stream import MAX_LINE_BYTES
-from drivers.transport.turn import PortStatistics
 from drivers.transport.visa import VisaTransport
 from drivers.transport.zmq_request import ZmqTransport
 

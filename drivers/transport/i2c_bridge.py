@@ -13,9 +13,10 @@ from drivers.errors import (
 from drivers.sc18im700 import protocol
 from drivers.transport.i2c_checks import check_transfer, nobody_acknowledges
 from drivers.transport.line import QUIET_S
+from drivers.transport.owned_port import OwnedPort, once_it_is_back
 from drivers.transport.serial_port import SerialLine, open_serial
 from drivers.transport.stream import Stream
-from drivers.transport.turn import OwnedPort, Turn
+from drivers.transport.turn import Turn
 
 ANSWER_WITHIN_S = 0.2
 OPEN_WITHIN_S = 3.0
@@ -42,7 +43,7 @@ class BridgeI2cTransport(OwnedPort):
         self._link: Stream | None = None
         self._out_of_step = True
         try:
-            with self._owned(Turn(self, OPEN_WITHIN_S)):
+            with self._owned(self._turn(OPEN_WITHIN_S)):
                 pass
         except InstrumentTimeout as error:
             self.close()
@@ -62,7 +63,7 @@ class BridgeI2cTransport(OwnedPort):
     ) -> bytes:
         """As :meth:`drivers.transport.i2c.I2cTransport.exchange`."""
         check_transfer(address, write, read_count, wait_s)
-        turn = Turn(self, deadline_s)
+        turn = self._turn(deadline_s)
         turn.sent = f"0x{address:02x}: {write.hex(' ')}"
         with self._owned(turn):
             if write:
@@ -144,7 +145,9 @@ class BridgeI2cTransport(OwnedPort):
         """
         if self._link is None or self._link.is_closed:
             self._shut()
-            self._link = open_serial(self.port, self._settings, self._turnstile)
+            self._link = once_it_is_back(
+                lambda: open_serial(self.port, self._settings, self._turnstile), turn
+            )
         while True:
             link, mark = self._opened(turn), next(self._marks)
             link.drain(QUIET_S, turn)

@@ -9,7 +9,8 @@ import smbus2
 
 from drivers.errors import InstrumentError, InstrumentLost, InstrumentRefused, InstrumentTimeout
 from drivers.transport.i2c_checks import check_transfer, nobody_acknowledges
-from drivers.transport.turn import OwnedPort, Turn
+from drivers.transport.owned_port import OwnedPort
+from drivers.transport.turn import Turn
 
 _SET_TIMEOUT = 0x0702
 _TIMEOUT_UNIT_S = 0.01
@@ -53,7 +54,7 @@ class LinuxI2cTransport(OwnedPort):
     ) -> bytes:
         """As :meth:`drivers.transport.i2c.I2cTransport.exchange`."""
         check_transfer(address, write, read_count, wait_s)
-        turn = Turn(self, deadline_s)
+        turn = self._turn(deadline_s)
         turn.sent = f"0x{address:02x}: {write.hex(' ')}"
         with self._owned(turn):
             if self._bus is None:

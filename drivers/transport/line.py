@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from drivers.errors import BrokenReply, InstrumentError, InstrumentLost
-from drivers.transport.turn import OwnedPort, Turn
+from drivers.transport.owned_port import OwnedPort, once_it_is_back
+from drivers.transport.turn import Turn
 
 QUIET_S = 0.05
 
@@ -47,7 +48,7 @@ class Exchange(Turn):
     """The part of a transaction in which the port belongs to one thread."""
 
     def __init__(self, transport: "LineTransport", deadline_s: float) -> None:
-        super().__init__(transport, deadline_s)
+        super().__init__(transport.port, transport._turnstile, deadline_s)
         self._transport = transport
         self._expects_silence = False
 
@@ -174,7 +175,7 @@ class LineTransport(OwnedPort):
 
     def _connect_first(self, within_s: float) -> None:
         try:
-            self._link = self._connect(Turn(self, within_s))
+            self._link = self._connect(self._turn(within_s))
         except InstrumentError:
             self._turnstile.close()
             raise
@@ -196,7 +197,7 @@ class LineTransport(OwnedPort):
             )
         if self.reopens or self._link is None or self._link.is_closed:
             self._shut()
-            self._link = self._connect(exchange)
+            self._link = once_it_is_back(lambda: self._connect(exchange), exchange)
         if not self.reopens:
             for line in self._drain(exchange, QUIET_S):
                 if self.on_dropped is not None:

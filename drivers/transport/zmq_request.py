@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import zmq
 
 from drivers.errors import InstrumentLost, InstrumentTimeout
-from drivers.transport.turn import OwnedPort, Turn
+from drivers.transport.owned_port import OwnedPort
+from drivers.transport.turn import Turn
 
 
 class ZmqTransport(OwnedPort):
@@ -31,7 +32,7 @@ class ZmqTransport(OwnedPort):
             InstrumentInterrupted: another thread broke the request off.
         """
         message = [part.encode() if isinstance(part, str) else part for part in parts]
-        turn = Turn(self, deadline_s)
+        turn = self._turn(deadline_s)
         turn.sent = " | ".join(part.decode("utf-8", "replace") for part in message)[:200]
         with self._owned(turn):
             try:

@@ -386,7 +386,7 @@ def test_planned_faults_hit_the_replies_they_were_planned_for():
     faults = LineFaults()
     faults.plan("lost", after_replies=2)
     faults.plan("late", delay_s=1.0, after_replies=1)
-    hits = [faults.next_fault() for _ in range(5)]
+    hits = [hit and (hit.kind, hit.delay_s) for hit in (faults.next_fault() for _ in range(5))]
     assert hits == [None, None, ("lost", 0.0), None, ("late", 1.0)]
 
 
