@@ -16,7 +16,7 @@ from drivers.opencv_camera.simulator import CameraStreamSimulator
 from drivers.tileboard_tester.simulator import TesterSettings, TileboardTesterSimulator
 from station.catalogue import load_catalogue
 from station.catalogue.board_shape import CHANNELS_PER_ROC
-from station.profile import Profile, TwinSection
+from station.profile import FilesSection, Profile, TwinSection
 from station.toml_text import toml_text
 from station.twin.hands import HandsServer
 from station.twin.world import World
@@ -25,6 +25,8 @@ MAX_RATE_MM_PER_MIN = 15000.0
 TRAVEL_MM = (1300.0, 800.0, 220.0)
 FRAMES_PER_S = 30.0
 DAQ = "daq"
+WATCHDOG_AFTER_S = 10.0
+"""Nothing real burns on the twin, and it often shares a busy machine with its station."""
 SCALE_ERROR_REL = 1e-4
 CAMERA_TURN_ERROR_RAD = 5e-5
 CAMERA_OFFSET_ERROR_MM = 0.02
@@ -35,6 +37,7 @@ class Twin:
     """A running twin: its world, its simulators, and the profile that a station needs."""
 
     world: World
+    clock: Clock
     profile: Profile
     bias: Keithley2450Simulator
     gantry: GrblSimulator
@@ -56,18 +59,20 @@ def start_twin(
     first_serial: int = 1,
     on_serial: Callable[[int], object] = lambda serial: None,
     tells_truth: bool = False,
+    catalogue_files: tuple[Path, ...] = (),
 ) -> Twin:
     """Start every simulator of the line and write its profile to `folder`/line.toml.
 
     on_serial: told the serial number of every board that is loaded.
     speed: how much faster than real time the twin's machines move, ramp and take data.
+    catalogue_files: entries beside those of the built-in catalogue; the profile names them.
     The camera's calibration in the profile is off by its stated error, as a real one is.
     Raises `station.events.RefusedError` for a board shape that the catalogue does not have.
     """
     (folder / DAQ).mkdir(parents=True, exist_ok=True)
     clock: Clock = RealClock() if speed == 1 else ScaledClock(speed)
     true_profile = _profile(folder, speed)
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(*catalogue_files)
     world = World(
         true_profile,
         catalogue,
@@ -115,12 +120,15 @@ def start_twin(
                         }
                     ),
                     "twin": TwinSection(hands=hands.endpoint),
+                    "files": FilesSection(
+                        catalogue=tuple(str(file.resolve()) for file in catalogue_files)
+                    ),
                 }
             ),
             np.random.default_rng([seed, 6]),
         )
         (folder / "line.toml").write_text(to_toml(profile))
-        return Twin(world, profile, bias, gantry, camera, tester, hands, stack.pop_all())
+        return Twin(world, clock, profile, bias, gantry, camera, tester, hands, stack.pop_all())
 
 
 class _Lens:
@@ -239,6 +247,7 @@ def _profile(folder: Path, speed: float) -> Profile:
                 "max_temperature_c": 40.0,
                 "silent_after_s": 5.0,
                 "poll_s": 0.5,
+                "watchdog_after_s": WATCHDOG_AFTER_S,
             },
         }
     )
