@@ -1,14 +1,26 @@
-"""Motion JPEG over HTTP: a reply without end whose parts are JPEG pictures.
+"""Pictures as they come: motion JPEG over HTTP, and Video for Linux.
 
-The server answers a GET with ``multipart/x-mixed-replace``; each part has its own headers and one
-JPEG picture (JFIF, ITU-T T.81), which begins with FF D8 and ends with FF D9.
+Motion JPEG is a reply without end whose parts are JPEG pictures. The server answers a GET with
+``multipart/x-mixed-replace``; each part has its own headers and one JPEG picture (JFIF, ITU-T
+T.81), which begins with FF D8 and ends with FF D9.
 """
+
+from pathlib import Path
 
 BOUNDARY = "tessera-frame"
 STREAM_TYPE = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 STREAM_PATH = "/stream.mjpg"
 JPEG_QUALITY = 95
 FOURCC = "MJPG"
+
+SYSFS = Path("/sys/class/video4linux")
+"""Where Linux tells the names of video devices."""
+EXPOSURE_MANUAL = 1
+"""V4L2_EXPOSURE_MANUAL of the control V4L2_CID_EXPOSURE_AUTO (Linux uapi, v4l2-controls.h)."""
+EXPOSURE_UNIT_S = 1e-4
+"""Unit of V4L2_CID_EXPOSURE_ABSOLUTE. No real device was at hand: unverified through OpenCV."""
+QUEUE_FRAMES = 4
+"""Buffers that OpenCV asks V4L2 for when a device does not tell how many it has."""
 
 _START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = b"\xff\xd9"

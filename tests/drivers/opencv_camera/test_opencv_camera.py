@@ -2,6 +2,7 @@ import http.client
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import cv2
@@ -13,6 +14,7 @@ from drivers.errors import InstrumentLost, InstrumentTimeout, WrongInstrument
 from drivers.opencv_camera.driver import OpenCvCamera
 from drivers.opencv_camera.protocol import BOUNDARY, STREAM_TYPE, is_whole_jpeg
 from drivers.opencv_camera.simulator import CameraStreamSimulator
+from drivers.picture_trouble import accept_any
 
 WIDTH, HEIGHT, BLOCK = 320, 240, 20
 
@@ -40,6 +42,11 @@ def read_number(image: NDArray[np.uint8]) -> int:
     return sum(int(is_set) << bit for bit, is_set in enumerate(blocks))
 
 
+def open_camera(address: str, **settings: Any) -> OpenCvCamera:
+    """A camera whose pictures may be all the same, as those of the noiseless scene are."""
+    return OpenCvCamera(address, **({"trouble": accept_any} | settings))
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -55,7 +62,7 @@ def simulator(world: World) -> Generator[CameraStreamSimulator]:
 
 @pytest.fixture
 def camera(simulator: CameraStreamSimulator) -> Generator[OpenCvCamera]:
-    camera = OpenCvCamera(simulator.address, width_px=WIDTH, height_px=HEIGHT)
+    camera = open_camera(simulator.address, width_px=WIDTH, height_px=HEIGHT)
     yield camera
     camera.close()
 
@@ -86,14 +93,16 @@ def test_a_camera_that_works_ahead_needs_its_queue_depth_as_latency(world: World
 
     simulator = CameraStreamSimulator(picture_of_two_exposures_ago, fps=100.0)
     simulator.start()
-    hasty = OpenCvCamera(simulator.address, latency_frames=0)
-    patient = OpenCvCamera(simulator.address, latency_frames=3)
+    hasty = open_camera(simulator.address, latency_frames=0)
+    patient = open_camera(simulator.address, latency_frames=3)
     stale, fresh = 0, 0
     for number in range(20):
         world.number = number
         stale += read_number(hasty.grab(deadline_s=5.0).image) != number
+        assert simulator.wait_until_unwatched(5.0)
         world.number = number + 100
         fresh += read_number(patient.grab(deadline_s=5.0).image) == number + 100
+        assert simulator.wait_until_unwatched(5.0)
     simulator.stop()
     assert stale == 20
     assert fresh == 20
@@ -166,7 +175,7 @@ def test_a_stream_that_stops_between_two_pictures_times_out(world: World) -> Non
 
     simulator = CameraStreamSimulator(picture, fps=100.0)
     simulator.start()
-    camera = OpenCvCamera(simulator.address, latency_frames=4)
+    camera = open_camera(simulator.address, latency_frames=4)
     assert simulator.wait_until_unwatched(5.0)
     called.set()
     with pytest.raises(InstrumentTimeout, match="2 came"):
@@ -184,7 +193,7 @@ def test_a_camera_that_hangs_up_is_lost_and_the_next_call_finds_it_again(world: 
 
     simulator = CameraStreamSimulator(picture, fps=100.0)
     simulator.start()
-    camera = OpenCvCamera(simulator.address, latency_frames=4)
+    camera = open_camera(simulator.address, latency_frames=4)
     hangs_up.set()
     with pytest.raises(InstrumentLost) as caught:
         camera.grab(deadline_s=5.0)
@@ -228,14 +237,14 @@ def test_another_size_is_refused_at_opening(
     simulator: CameraStreamSimulator, size: dict[str, int]
 ) -> None:
     with pytest.raises(WrongInstrument, match=f"{WIDTH}x{HEIGHT}"):
-        OpenCvCamera(simulator.address, **size)
+        open_camera(simulator.address, **size)
 
 
 def test_a_size_that_changes_later_is_refused() -> None:
     images = [np.full((HEIGHT, WIDTH), 90, np.uint8)]
     simulator = CameraStreamSimulator(lambda: images[0], fps=100.0)
     simulator.start()
-    camera = OpenCvCamera(simulator.address)
+    camera = open_camera(simulator.address)
     images[0] = np.full((HEIGHT * 2, WIDTH), 90, np.uint8)
     with pytest.raises(WrongInstrument, match=f"{WIDTH}x{HEIGHT * 2}"):
         camera.grab(deadline_s=5.0)
@@ -244,13 +253,13 @@ def test_a_size_that_changes_later_is_refused() -> None:
 
 def test_an_address_without_a_stream_is_refused(simulator: CameraStreamSimulator) -> None:
     with pytest.raises(InstrumentLost, match="no picture stream"):
-        OpenCvCamera(simulator.address.replace("stream.mjpg", "elsewhere"))
+        open_camera(simulator.address.replace("stream.mjpg", "elsewhere"))
 
 
-@pytest.mark.parametrize("url", ["", "/dev/video0", "rtsp://camera/stream", "http:///stream"])
+@pytest.mark.parametrize("url", ["", "/dev/video", "-1", "rtsp://camera/stream", "http:///stream"])
 def test_an_address_that_is_no_http_stream_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="HTTP stream"):
-        OpenCvCamera(url)
+        open_camera(url)
 
 
 def test_a_closed_camera_says_so(camera: OpenCvCamera) -> None:
@@ -263,7 +272,7 @@ def test_a_password_in_the_address_stays_out_of_identity_and_errors(
     simulator: CameraStreamSimulator,
 ) -> None:
     address = simulator.address.replace("http://", "http://operator:secret@")
-    camera = OpenCvCamera(address)
+    camera = open_camera(address)
     assert "secret" not in repr(camera.identity)
     simulator.stop()
     with pytest.raises(InstrumentLost) as caught:
@@ -322,7 +331,7 @@ def test_a_frame_of_another_kind_ends_the_stream_of_its_client(
     simulator = CameraStreamSimulator(colour, fps=100.0)
     simulator.start()
     with pytest.raises(InstrumentLost):
-        OpenCvCamera(simulator.address)
+        open_camera(simulator.address)
     simulator.stop()
     assert "uint8 (h, w)" in capsys.readouterr().err
 

@@ -43,7 +43,7 @@ def test_an_empty_slot_gives_unknowns_with_reasons_and_a_picture(line: Line, twi
     assert any(isinstance(e, Picture) for e in events)
 
 
-@pytest.mark.parametrize("lamp", [0.02, 4.0])
+@pytest.mark.parametrize("lamp", [0.05, 4.0])
 def test_a_dark_or_glaring_picture_is_not_measured(line: Line, twin: Twin, lamp: float) -> None:
     twin.world.load()
     twin.world.lamp = lamp
