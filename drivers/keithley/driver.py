@@ -78,13 +78,20 @@ class Keithley2450(SweepingSupply):
         self.errors_found = scpi.drain_errors(exchange)
 
     def _read(self, exchange: Exchange) -> BiasReading:
-        exchange.send(protocol.MEASURE)
-        measured = protocol.parse_measurement(
-            exchange.receive(), port=self.port, sent=protocol.MEASURE
-        )
+        reply = scpi.ask_twice(exchange, protocol.MEASURE, protocol.REPEAT)
+        measured = protocol.parse_measurement(reply, port=self.port, sent=protocol.MEASURE)
         set_v = self._setpoint_v(exchange)
         limited = scpi.ask_flag(exchange, protocol.CURRENT_LIMIT_TRIPPED)
         output_on = self._output_on(exchange)
+        if output_on != measured.output_on:
+            # it went off, or on, between the two; or one of them was misread
+            output_on = self._output_on(exchange)
+            if output_on == measured.output_on:
+                raise BrokenReply(
+                    "the output was reported on and off in one breath",
+                    port=self.port,
+                    sent=exchange.sent,
+                )
         return BiasReading(
             voltage_v=measured.voltage_v,
             current_a=measured.current_a,

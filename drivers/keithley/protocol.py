@@ -34,6 +34,8 @@ INTEGRATION = ":SENS:CURR:NPLC"
 OUTPUT = ":OUTP"
 INTERLOCK = ":OUTP:INT:TRIP?"
 MEASURE = ':READ? "defbuffer1", SOUR, READ, SOURSTAT'
+REPEAT = ':FETC? "defbuffer1", SOUR, READ, SOURSTAT'
+"""Sends the last reading again, so that a digit that was hit on its way is noticed."""
 
 VOLTAGE_SOURCE = "VOLT"
 CURRENT_SENSE = '"CURR:DC"'

@@ -28,6 +28,22 @@ def ask_all(exchange: Exchange, *queries: str) -> list[str]:
     return answers
 
 
+def ask_twice(exchange: Exchange, query: str, repeat: str = "") -> str:
+    """The answer to a question, sent twice in one line: no checksum guards its digits.
+
+    ``repeat`` asks for the same once more where asking the same again would measure again.
+
+    Raises:
+        BrokenReply: the two differ.
+    """
+    first, second = ask_all(exchange, query, repeat or query)
+    if first != second:
+        raise BrokenReply(
+            f"the same came as {first!r} and as {second!r}", port=exchange.port, sent=exchange.sent
+        )
+    return first
+
+
 def ask_number(exchange: Exchange, query: str) -> float:
     return parse_number(ask(exchange, query), port=exchange.port, sent=query)
 

@@ -90,6 +90,7 @@ class Keithley2450Simulator:
         self._lock = threading.RLock()
         self._state = _State()
         self._errors: deque[tuple[int, str]] = deque()
+        self._last: dict[str, str] = {}
         self._settling_from_v = 0.0
         self._settling_since_s = self._clock.now_s()
         self.faults = LineFaults()
@@ -203,6 +204,7 @@ class Keithley2450Simulator:
             ":OUTPut[1][:STATe]?": lambda _: str(int(self._state.output_on)),
             ":OUTPut[1]:INTerlock:TRIPped?": lambda _: str(int(self._interlock_closed())),
             ":READ?": self._read,
+            ":FETCh?": self._fetch,
         }
 
     def _queue_error(self, code: int) -> None:
@@ -347,14 +349,17 @@ class Keithley2450Simulator:
             status |= protocol.STATUS_LIMITED
         if self._protection_acts():
             status |= protocol.STATUS_PROTECTION
-        values = {
+        self._last = {
             "SOUR": protocol.format_number(read_v if self._state.read_back else self._state.set_v),
             "READ": protocol.format_number(current_a),
             "SOURSTAT": str(status),
         }
+        return self._fetch(argument)
+
+    def _fetch(self, argument: str) -> str:
         _, *elements = [text.strip().upper() for text in argument.split(",")]
         try:
-            return ",".join(values[element] for element in elements or ["READ"])
+            return ",".join(self._last[element] for element in elements or ["READ"])
         except KeyError:
             raise _ScpiError(-224) from None
 

@@ -1,9 +1,12 @@
 """Whether a reading shows that the supply does what it was told."""
 
-from drivers.errors import ComplianceTripped, RampInterrupted
+from drivers.errors import BrokenReply, ComplianceTripped, RampInterrupted
 from drivers.roles import BiasReading
 from drivers.supply.primitives import Supply
 from drivers.transport import Exchange
+
+READINGS = 3
+"""How often a reading is tried that comes garbled."""
 
 
 class _Lags(RampInterrupted):
@@ -20,10 +23,17 @@ class JudgedSupply(Supply):
         """
         complaint = None
         ends_at_s = None
+        garbled = 0
         while True:
-            with self._transaction() as exchange:
-                reading = self._read(exchange)
-                found = self._complaint(exchange, reading, step_v, target_v)
+            try:
+                with self._transaction() as exchange:
+                    reading = self._read(exchange)
+                    found = self._complaint(exchange, reading, step_v, target_v)
+            except BrokenReply:
+                garbled += 1
+                if garbled == READINGS:
+                    raise
+                continue
             if found is None:
                 return reading
             if ends_at_s is None:

@@ -77,6 +77,20 @@ class Supply(ABC):
     def port(self) -> str:
         return self._transport.port
 
+    def output_is_on(self) -> bool:
+        """Whether the instrument says that its output is on."""
+        with self._transaction() as exchange:
+            return self._output_on(exchange)
+
+    def read(self) -> BiasReading:
+        """Measure voltage and current, and read set-point, output and compliance."""
+        with self._transaction() as exchange:
+            return self._read(exchange)
+
+    def interrupt(self) -> None:
+        """Break off the transaction that another thread has under way."""
+        self._transport.interrupt()
+
     @abstractmethod
     def _identify(self, exchange: Exchange) -> Identity:
         """Ask who answers, changing nothing; raise :class:`WrongInstrument` for anybody else."""
@@ -177,11 +191,15 @@ class Supply(ABC):
         return self._limits
 
     def _recheck_limits(self, exchange: Exchange, limits: Limits) -> None:
+        """Read the limits back again; one wrong digit is read again before it is believed."""
         try:
             self._check_limits_programmed(exchange, limits)
         except LimitsNotProgrammed:
-            self._limits = None
-            raise
+            try:
+                self._check_limits_programmed(exchange, limits)
+            except LimitsNotProgrammed:
+                self._limits = None
+                raise
 
     def _refuse_setpoint(self, what: str) -> NoReturn:
         raise SetpointRefused(f"{self.NAME}: {what}", port=self.port)

@@ -129,15 +129,6 @@ class SteppedSupply(JudgedSupply):
         self._make_way()
         insist(self._off_once)
 
-    def output_is_on(self) -> bool:
-        with self._transaction() as exchange:
-            return self._output_on(exchange)
-
-    def read(self) -> BiasReading:
-        """Measure voltage and current, and read set-point, output and compliance."""
-        with self._transaction() as exchange:
-            return self._read(exchange)
-
     def ramp_to(
         self,
         voltage_v: float,
@@ -222,10 +213,6 @@ class SteppedSupply(JudgedSupply):
             finally:
                 self._descent_v_per_s = 0.0
 
-    def interrupt(self) -> None:
-        """Break off the transaction that another thread has under way."""
-        self._transport.interrupt()
-
     def close(self) -> None:
         """Ramp down when the output is on, then give the port back; once closed, does nothing.
 
@@ -235,7 +222,8 @@ class SteppedSupply(JudgedSupply):
         if self._transport.is_closed:
             return
         try:
-            if self._going_down.locked() or insist(self.output_is_on):
+            # asked twice: one wrong digit must not leave the bias on
+            if self._going_down.locked() or any(insist(self.output_is_on) for _ in range(2)):
                 self.ramp_down(rate_v_per_s=self.CLOSING_RATE_V_PER_S)
         finally:
             self._transport.close()
@@ -317,7 +305,7 @@ class SteppedSupply(JudgedSupply):
         with self._transaction() as exchange:
             self._abort(exchange)
             self._write_output(exchange, on=False)
-            if self._output_on(exchange):
+            if self._output_on(exchange) and self._output_on(exchange):
                 raise InstrumentRefused(
                     f"{self.NAME}: the output does not switch off",
                     port=self.port,

@@ -372,7 +372,8 @@ def test_an_output_that_does_not_go_off_is_reported():
         (b"*IDN?\n", b"KEITHLEY INSTRUMENTS,MODEL 2450,1,1\n"),
         (b":SYST:ERR?\n", b'0,"No error;0;0 0"\n'),
     ]
-    with scripted_socket([*opening, *stuck, (b":OUTP?\n", b"1\n")]) as (address, _):
+    asked = [(b":OUTP?\n", b"1\n")] * 2
+    with scripted_socket([*opening, *stuck, *asked]) as (address, _):
         source = Keithley2450.open(address)
         with pytest.raises(InstrumentRefused, match="front panel"):
             source.switch_off()

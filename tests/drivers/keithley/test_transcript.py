@@ -54,7 +54,11 @@ SWITCHING_ON = [
 
 def reading(measured: bytes, set_v: bytes, output: bytes) -> list[tuple[bytes, bytes]]:
     return [
-        (b':READ? "defbuffer1", SOUR, READ, SOURSTAT\n', measured + b"\n"),
+        (
+            b':READ? "defbuffer1", SOUR, READ, SOURSTAT;'
+            b':FETC? "defbuffer1", SOUR, READ, SOURSTAT\n',
+            measured + b";" + measured + b"\n",
+        ),
         (b":SOUR:VOLT?\n", set_v + b"\n"),
         (b":SOUR:VOLT:ILIM:TRIP?\n", b"0\n"),
         (b":OUTP?\n", output + b"\n"),
@@ -95,7 +99,7 @@ RAMPING_DOWN = [
     NO_ERROR,
     *reading(b"0.000000E+00,0.000000E+00,8", b"0.000000E+00", b"0"),
 ]
-CLOSING = [(b":OUTP?\n", b"0\n")]
+CLOSING = [(b":OUTP?\n", b"0\n"), (b":OUTP?\n", b"0\n")]
 SESSION = OPENING + LIMITS + SWITCHING_ON + RAMPING + RAMPING_DOWN + CLOSING
 
 
