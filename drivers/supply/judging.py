@@ -60,14 +60,17 @@ class JudgedSupply(Supply):
             )
         if reading.in_compliance:
             return self._tripped(reading, target_v) if rising else None
-        return self._lags(reading, at_v)
+        return self._lags(reading, at_v, self._expected_v(exchange, at_v))
 
-    def _lags(self, reading: BiasReading, at_v: float) -> RampInterrupted | None:
-        if abs(reading.voltage_v - at_v) <= self._follows_within_v(reading, at_v):
+    def _lags(
+        self, reading: BiasReading, at_v: float, expected_v: float
+    ) -> RampInterrupted | None:
+        if abs(reading.voltage_v - expected_v) <= self._follows_within_v(reading, at_v):
             return None
+        meant = "" if expected_v == at_v else f", which should give {expected_v:.3f} V"
         return _Lags(
             f"{self.NAME}: the output measures {reading.voltage_v:.3f} V where "
-            f"{at_v:.3f} V was set",
+            f"{at_v:.3f} V was set{meant}",
             port=self.port,
             advice="Ramp down; check the cable and the over-voltage protection.",
         )
