@@ -165,6 +165,17 @@ class Gantry(Protocol):
         """Stop the motion as soon as possible; may be called from any thread."""
         ...
 
+    def recover(self) -> None:
+        """Leave an alarm, a hold or a deaf controller on a person's word; home afterwards.
+
+        Nothing moves by this. The outputs may switch off: a held tile falls."""
+        ...
+
+    def interrupt(self) -> None:
+        """Break off the transaction that another thread has under way; it raises
+        :class:`drivers.errors.InstrumentInterrupted`. Returns at once, from any thread."""
+        ...
+
     def close(self) -> None: ...
 
 

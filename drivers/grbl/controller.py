@@ -14,7 +14,7 @@ from drivers.errors import (
     WrongInstrument,
 )
 from drivers.grbl import protocol
-from drivers.grbl.protocol import Status, Triple
+from drivers.grbl.protocol import Status, Triple, alarm_text
 from drivers.roles import Identity
 from drivers.transport import Exchange, SerialTransport
 
@@ -217,18 +217,46 @@ class GrblController:
             "the controller does not restart", port=self.port, sent="soft reset (0x18)"
         )
 
-    def acknowledge_alarm(self) -> None:
-        """Leave an alarm on request of a person; the machine must be homed afterwards.
+    def recover(self) -> None:
+        """Leave an alarm, a hold or deafness on request of a person; nothing moves.
 
-        An alarm at a limit makes the controller deaf and needs a soft reset, which switches the
-        outputs off.
+        A controller that stands still and listens is only unlocked. One that is deaf (after an
+        alarm at a limit), held, asleep or checking needs a soft reset, which switches the outputs
+        off. Either way it must be homed afterwards.
+
+        Raises:
+            InstrumentRefused: something moves, or the safety door is open.
+            InstrumentTimeout: it does not even restart.
         """
-        try:
-            self.status()
-        except (InstrumentTimeout, MachineAlarm):
+        if self._needs_reset():
             self.reset()
         self._last_alarm = None
         self.command(protocol.UNLOCK)
+        self.command("T0")
+
+    def _needs_reset(self) -> bool:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                status = self.status()
+            except MachineAlarm:
+                if self._deaf:
+                    return True
+                continue
+            except (InstrumentTimeout, BrokenReply):
+                continue
+            if status.mode in MOVING:
+                raise InstrumentRefused(
+                    f"the controller is in {status.state} and can't recover while something moves",
+                    port=self.port,
+                    sent="?",
+                    advice="Stop the gantry, then retry.",
+                )
+            return status.mode not in ("Idle", "Alarm")
+        return True
+
+    def interrupt(self) -> int:
+        """Break off the transactions of all other threads at once; returns how many."""
+        return self._transport.interrupt()
 
     def close(self) -> None:
         """Give the port back; motion and outputs stay as they are."""
@@ -243,8 +271,10 @@ class GrblController:
             yield exchange
 
     def _raise_if_deaf(self) -> None:
-        if self._deaf and self._last_alarm is not None:
-            raise MachineAlarm(protocol.alarm_text(self._last_alarm), port=self.port)
+        if self._deaf:
+            number = self._last_alarm
+            what = "an alarm made the controller deaf" if number is None else alarm_text(number)
+            raise MachineAlarm(what, port=self.port)
 
     def _take_dropped(self, line: bytes) -> None:
         with contextlib.suppress(BrokenReply):
@@ -264,6 +294,8 @@ class GrblController:
             self._restarts += 1
             self._deaf = False
             self._wco = None
+        elif line == protocol.MSG_RESET:
+            self._deaf = True
         elif line.startswith("[MSG:"):
             self.messages.append(line[5:].removesuffix("]"))
         return None
@@ -300,6 +332,8 @@ class GrblController:
                 sent=exchange.sent,
                 advice="Its outputs are off and its position is not certain: home the gantry.",
             )
+        if line == protocol.MSG_RESET:
+            self._raise_if_deaf()
         alarm = protocol.alarm_number(line)
         if alarm is None and line.startswith("ALARM:"):
             raise BrokenReply(f"{line!r} is no alarm", port=self.port, sent=exchange.sent)
@@ -308,7 +342,7 @@ class GrblController:
                 self._wait_for_banner(exchange)
             elif alarm not in protocol.LOCKING_ALARMS:
                 exchange.mark_out_of_step()
-            raise MachineAlarm(protocol.alarm_text(alarm), port=self.port, sent=exchange.sent)
+            raise MachineAlarm(alarm_text(alarm), port=self.port, sent=exchange.sent)
 
     def _wait_for_banner(self, exchange: Exchange) -> None:
         """Drop everything up to the banner: orphan acknowledgements come before it."""

@@ -20,6 +20,8 @@ ARRIVAL_TOLERANCE_MM = 0.02
 OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
 MOVE_MARGIN_S = 10.0
+STOP_WITHIN_S = 3.0
+"""Real seconds after which a homing that does not end by itself is broken off."""
 HOMED_TOOL = 77
 """The tool number that marks a homed machine: GRBL forgets it with its position at every reset."""
 
@@ -160,6 +162,10 @@ class GrblGantry:
         self.controller.send_realtime(protocol.JOG_CANCEL)
         if self._homing:
             self.controller.send_realtime(protocol.SOFT_RESET)
+            if self._motion.acquire(timeout=STOP_WITHIN_S):
+                self._motion.release()
+            else:
+                self.controller.interrupt()
             return
         try:
             self._wait_for_standstill()
@@ -178,9 +184,22 @@ class GrblGantry:
             self.controller.clock.sleep(protocol.STATUS_POLL_S)
             status = self.controller.status()
 
-    def acknowledge_alarm(self) -> None:
-        """Leave an alarm on request of a person; home afterwards."""
-        self.controller.acknowledge_alarm()
+    def recover(self) -> None:
+        """Leave an alarm, a hold or a deaf controller on request of a person; home afterwards.
+
+        Nothing moves. A reset, where one is needed, switches the outputs off: a held tile falls.
+
+        Raises:
+            InstrumentRefused: something moves, or the safety door is open.
+            InstrumentTimeout: the controller does not even restart.
+        """
+        with self._moving():
+            self.controller.recover()
+
+    def interrupt(self) -> None:
+        """Break off the transactions that other threads have under way; they raise
+        :class:`drivers.errors.InstrumentInterrupted`. Returns at once, from any thread."""
+        self.controller.interrupt()
 
     def close(self) -> None:
         """Stop a jog that is under way and give the port back; outputs and offsets stay."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from drivers.clock import ScaledClock
 from drivers.errors import (
     BrokenReply,
+    InstrumentInterrupted,
     InstrumentLost,
     InstrumentRefused,
     InstrumentTimeout,
@@ -31,6 +32,16 @@ from ..scripted import scripted_pty
 
 ALARM_REPORT = b"<Alarm|MPos:0.000,0.000,0.000|FS:0,0|WCO:0.000,0.000,0.000>\r\n"
 SPOILED = (b"%\n", b"error:9\r\n")
+
+
+class _Patience:
+    """A turn that is never broken off."""
+
+    def remaining_s(self):
+        return 1.0
+
+    def check(self):
+        pass
 
 
 class NoticingClock:
@@ -100,7 +111,7 @@ def test_an_unhomed_gantry_neither_moves_nor_tells_a_position(controller):
 
 def test_unlocking_alone_does_not_count_as_homed(controller):
     gantry = GrblGantry(controller)
-    gantry.acknowledge_alarm()
+    gantry.recover()
     assert gantry.state() == "Idle"
     with pytest.raises(NotHomed):
         gantry.move_to(10, feed_mm_per_min=600)
@@ -329,7 +340,7 @@ def test_an_alarm_names_its_text_and_everything_is_refused_until_acknowledged(
     for refused in (gantry.state, gripper.holding, lambda: gantry.move_to(1, feed_mm_per_min=1)):
         with pytest.raises(MachineAlarm, match="alarm 1"):
             refused()
-    gantry.acknowledge_alarm()
+    gantry.recover()
     assert gantry.state() == "Idle"
     with pytest.raises(NotHomed):
         gantry.move_to(10, feed_mm_per_min=600)
@@ -341,7 +352,7 @@ def test_an_alarm_names_its_text_and_everything_is_refused_until_acknowledged(
 def test_the_orphan_acknowledgement_after_a_limit_alarm_is_not_taken_for_an_answer(gantry):
     with pytest.raises(MachineAlarm, match="alarm 2"):
         gantry.controller.command("G53G0X5")
-    gantry.acknowledge_alarm()
+    gantry.recover()
     assert "T0" in gantry.controller.modes()
     assert gantry.state() == "Idle"
 
@@ -359,6 +370,85 @@ def test_a_controller_deaf_after_an_alarm_says_what_to_do_and_opens_after_a_rese
     controller = GrblController.reset_and_open(simulator.path, clock=clock)
     assert controller.status().state == "Alarm"
     controller.close()
+
+
+def test_a_controller_made_deaf_by_an_alarm_recovers_without_moving(gantry, gripper, simulator):
+    gripper.grip()
+    before = simulator.true_commanded_position_mm()
+    with pytest.raises(MachineAlarm, match="alarm 2"):
+        gantry.controller.command("G53G0X5")
+    gantry.recover()
+    assert gantry.state() == "Idle"
+    assert not gantry.is_homed()
+    assert not gripper.vacuum_on()
+    assert simulator.true_commanded_position_mm() == before
+    gantry.recover()
+    gantry.home()
+    gantry.move_to(10, feed_mm_per_min=6000)
+
+
+def test_it_recovers_from_an_alarm_of_which_it_never_heard(gantry, simulator):
+    gantry.controller._deadline_s = 0.1
+    simulator.receive(b"G53G0X5\n")
+    for _ in range(2):
+        gantry.controller._transport._link.drain(0.05, _Patience())
+    with pytest.raises(InstrumentTimeout):
+        gantry.state()
+    gantry.recover()
+    assert gantry.state() == "Idle"
+
+
+def test_a_deaf_controller_is_known_by_its_message_alone(gantry, simulator):
+    simulator.faults.plan("lost")
+    simulator.receive(b"G53G0X5\n")
+    with pytest.raises(MachineAlarm, match="deaf"):
+        for _ in range(3):
+            gantry.state()
+    gantry.recover()
+    assert gantry.state() == "Idle"
+
+
+def test_recovering_a_controller_that_listens_keeps_what_is_held(gantry, gripper, simulator):
+    gripper.grip()
+    gantry.recover()
+    assert simulator.output("flood")
+    assert not gantry.is_homed()
+
+
+@pytest.mark.parametrize("held", [protocol.FEED_HOLD, protocol.DOOR])
+def test_recovering_releases_what_was_held(gantry, held):
+    gantry.controller.send_realtime(held)
+    gantry.recover()
+    assert gantry.state() == "Idle"
+    assert not gantry.is_homed()
+
+
+def test_nothing_recovers_while_it_moves(gantry):
+    gantry.controller.command("G1X10F60")
+    with pytest.raises(InstrumentRefused, match="moves"):
+        gantry.recover()
+    gantry.stop()
+
+
+def test_an_interrupt_ends_a_transaction_of_another_thread_at_once(gantry, simulator):
+    outcome = []
+
+    def ask():
+        try:
+            gantry.controller.command("$G", deadline_s=60)
+        except InstrumentInterrupted as error:
+            outcome.append(error)
+
+    simulator.faults.plan("lost")
+    simulator.faults.plan("lost")
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while simulator.faults.planned:
+        pass
+    gantry.interrupt()
+    thread.join(5)
+    assert len(outcome) == 1
+    assert gantry.state() == "Idle"
 
 
 def test_homing_a_jammed_axis_fails_with_its_alarm_and_can_be_tried_again(gantry, simulator):
