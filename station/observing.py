@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from drivers.errors import MachineAlarm
+from drivers.errors import MachineAlarm, NotHomed
 from station.events import InstrumentState
 from station.safety.looking import Eye, Seen, look_at_all
 from station.safety.rules import Snapshot, Value
@@ -122,7 +122,10 @@ def _gantry(line: "Line") -> Seen:
     values: dict[str, Value] = {"gantry.state": state}
     if state.startswith("Alarm"):
         return values, InstrumentState("gantry", name, "alarm", state, healthy=False)
-    at = line.gantry.position()
+    try:
+        at = line.gantry.position()
+    except NotHomed:
+        return values, InstrumentState("gantry", name, "not homed", state, healthy=True)
     values |= {"gantry.x_mm": at.x_mm, "gantry.y_mm": at.y_mm, "gantry.z_mm": at.z_mm}
     return values, InstrumentState(
         "gantry",
