@@ -27,6 +27,10 @@ class BridgeSimulator:
     Args:
         devices: what answers at the 7 bit addresses; may be changed while it runs.
         faults: what goes wrong on the serial line.
+
+    Attributes:
+        bus_is_stuck: nothing on the bus moves any more; the bridge says so.
+        is_silent: the bridge itself hears and says nothing.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class BridgeSimulator:
     ) -> None:
         self.devices = dict(devices)
         self.bus_is_stuck = False
+        self.is_silent = False
         self._end = PtyEnd(self, name="sc18im700", faults=faults)
         self.faults = self._end.faults
         self._lock = threading.Lock()
@@ -59,6 +64,8 @@ class BridgeSimulator:
         self._end.send(protocol.READY)
 
     def receive(self, data: bytes) -> None:
+        if self.is_silent:
+            return
         replies = []
         with self._lock:
             now_s = time.monotonic()

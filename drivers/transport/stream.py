@@ -142,20 +142,21 @@ class Stream:
         """Whether anything has already come, the end of the connection included."""
         return bool(self._buffer) or self.is_closed or self._is_readable()
 
-    def wait_for_input(self, within_s: float, turn: Turn) -> bool:
-        """Whether anything came, the end of the connection included, before the time was over.
+    def receive_some(self, within_s: float, turn: Turn) -> bytes:
+        """What has come or comes first, ``b""`` when nothing does before the time is over.
 
-        Raises:
-            InstrumentInterrupted: another thread broke the transaction off.
+        Raises as :meth:`receive_line`, but for the timeout.
         """
-        return self._wait(self._readable, within_s, turn)
+        turn.check()
+        if not self._buffer and self._wait(self._readable, within_s, turn):
+            self._read_once(turn)
+        return self._take(len(self._buffer))
 
     def drain(self, quiet_s: float, turn: Turn) -> bytes:
         """Take what comes until nothing has come for ``quiet_s``; returns the end of it."""
         dropped = self._take(len(self._buffer))
-        while self._wait(self._readable, min(quiet_s, turn.remaining_s()), turn):
-            self._read_once(turn)
-            dropped = (dropped + self._take(len(self._buffer)))[-MAX_LINE_BYTES:]
+        while more := self.receive_some(min(quiet_s, turn.remaining_s()), turn):
+            dropped = (dropped + more)[-MAX_LINE_BYTES:]
         return dropped
 
     def _take(self, count: int) -> bytes:

@@ -1,5 +1,6 @@
 """Request and reply over ZMQ."""
 
+import contextlib
 from collections.abc import Sequence
 
 import zmq
@@ -39,13 +40,19 @@ class ZmqTransport(OwnedPort):
                 requester = self._connected()
                 self._wait(requester, zmq.POLLOUT, turn)
                 requester.send_multipart(message, zmq.NOBLOCK)
-                self._wait(requester, zmq.POLLIN, turn)
-                reply = requester.recv_multipart(zmq.NOBLOCK)
+                reply = self._reply(requester, turn)
             except zmq.ZMQError as error:
                 raise InstrumentLost(f"{error}", port=self.port, sent=turn.sent) from error
             finally:
                 self._note_traffic()
         return reply
+
+    def _reply(self, requester: "zmq.Socket[bytes]", turn: Turn) -> list[bytes]:
+        while True:
+            self._wait(requester, zmq.POLLIN, turn)
+            # what came may have been an old answer, which the socket drops
+            with contextlib.suppress(zmq.Again):
+                return list(requester.recv_multipart(zmq.NOBLOCK))
 
     def _wait(self, requester: "zmq.Socket[bytes]", event: int, turn: Turn) -> None:
         wake_fd = self._turnstile.wake_fd

@@ -14,7 +14,7 @@ from drivers.errors import (
 )
 from drivers.grbl import GrblController, GrblSimulator
 from drivers.keithley import Keithley2450, Keithley2450Simulator
-from drivers.loopback import LineFaults, PtyEnd, SocketEnd, garbled
+from drivers.loopback import LineFaults, PtyEnd, SocketEnd
 from drivers.transport import SerialTransport, VisaTransport, ZmqTransport
 
 QUERIES = 300
@@ -373,21 +373,6 @@ def zmq_server():
     stopping.set()
     thread.join(5)
     context.destroy(linger=0)
-
-
-def test_garbling_changes_the_reply_and_keeps_its_end():
-    for reply in (b"ok\r\n", b"1\n", b"4.000000E+01,1.0E-06,136\n"):
-        assert garbled(reply) != reply
-        assert garbled(reply).endswith(b"\n")
-        assert len(garbled(reply)) == len(reply)
-
-
-def test_planned_faults_hit_the_replies_they_were_planned_for():
-    faults = LineFaults()
-    faults.plan("lost", after_replies=2)
-    faults.plan("late", delay_s=1.0, after_replies=1)
-    hits = [hit and (hit.kind, hit.delay_s) for hit in (faults.next_fault() for _ in range(5))]
-    assert hits == [None, None, ("lost", 0.0), None, ("late", 1.0)]
 
 
 def test_an_error_says_what_where_after_what_and_what_to_do():
