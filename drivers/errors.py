@@ -121,3 +121,9 @@ class MotionStopped(InstrumentError):
     """A motion was stopped before its target."""
 
     default_advice = "Make sure that the way is free, then go on."
+
+
+class OrdersLost(InstrumentError):
+    """An instrument does not do any more what it was told: it lost power, or somebody intervened."""
+
+    default_advice = "Check its power and its panel, then send its settings again."

@@ -1,0 +1,309 @@
+"""Julabo circulators as chillers."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import serial
+
+from drivers.clock import Clock
+from drivers.errors import (
+    BrokenReply,
+    InstrumentError,
+    InstrumentRefused,
+    MachineAlarm,
+    OrdersLost,
+    SetpointRefused,
+    WrongInstrument,
+)
+from drivers.julabo import protocol
+from drivers.julabo.protocol import ProtocolError, Status
+from drivers.roles import Identity
+from drivers.transport import Exchange, LineTransport, SerialTransport
+
+AGREE_K = 0.3
+"""Two readings that follow each other may differ by this much; a bath moves by less in a second."""
+_FRAMING = {"7E1": (serial.SEVENBITS, serial.PARITY_EVEN), "8N1": (8, serial.PARITY_NONE)}
+
+_Value = TypeVar("_Value")
+
+
+class JulaboChiller:
+    """A Julabo circulator; fulfils the role ``Chiller``.
+
+    Opening reads and changes nothing. Every order is checked by the circulator's status and read
+    back. After a power loss a circulator stays stopped and has its own set-point again: ``running``
+    and ``setpoint_c`` then raise :class:`OrdersLost`, and ``resend`` gives the orders again.
+
+    Args:
+        transport: the port; the driver closes it.
+        min_c, max_c: the lowest and the highest set-point that the site allows.
+        clock: taken like by every driver; nothing here waits in its time.
+        deadline_s: real seconds for one order or question; five commands with their pauses fit in.
+
+    Raises:
+        WrongInstrument: something else answers.
+        InstrumentLost, InstrumentTimeout, BrokenReply: nobody, or nobody sensible, answers.
+    """
+
+    def __init__(
+        self,
+        transport: LineTransport,
+        *,
+        min_c: float,
+        max_c: float,
+        clock: Clock | None = None,
+        deadline_s: float = 5.0,
+    ) -> None:
+        del clock
+        if not (math.isfinite(min_c) and math.isfinite(max_c) and min_c < max_c):
+            raise ValueError(f"limits must be finite and rising, got {min_c} to {max_c}")
+        self._transport = transport
+        self._limits_c = (min_c, max_c)
+        self._deadline_s = deadline_s
+        self._ordered_c: float | None = None
+        self._ordered_on: bool | None = None
+        try:
+            self._version = ""
+            with transport.transaction(deadline_s=deadline_s) as exchange:
+                self._version = self._ask_version(exchange)
+            model, firmware = protocol.parse_version(self._version)
+            self._identity = Identity("Julabo", model, "", firmware, transport.port)
+            transport.verify = self._check_identity
+        except BaseException:
+            transport.close()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        address: str,
+        *,
+        min_c: float,
+        max_c: float,
+        clock: Clock | None = None,
+        baud: int = protocol.BAUD,
+        framing: str = "7E1",
+        pause_s: float = protocol.PAUSE_S,
+        deadline_s: float = 5.0,
+    ) -> "JulaboChiller":
+        """The circulator at a serial port."""
+        if framing not in _FRAMING:
+            raise ValueError(f"framing is one of {', '.join(_FRAMING)}, not {framing!r}")
+        bytesize, parity = _FRAMING[framing]
+        transport = SerialTransport(
+            address,
+            baud=baud,
+            bytesize=bytesize,
+            parity=parity,
+            read_terminator=protocol.READ_TERMINATOR,
+            write_terminator=protocol.WRITE_TERMINATOR,
+            pause_s=pause_s,
+        )
+        return cls(transport, min_c=min_c, max_c=max_c, clock=clock, deadline_s=deadline_s)
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    # orders
+
+    def set_temperature(self, temperature_c: float) -> None:
+        """Write the set-point and read it back.
+
+        Raises:
+            SetpointRefused: outside the site's limits, with nothing sent, or outside those of the
+                circulator.
+            InstrumentRefused: the circulator is under the control of its panel.
+            MachineAlarm: it has an alarm.
+            InstrumentError: the set-point reads back as another one.
+        """
+        low_c, high_c = self._limits_c
+        if not low_c <= temperature_c <= high_c:
+            raise SetpointRefused(
+                f"the site allows {low_c:g} to {high_c:g} C, not {temperature_c:g}",
+                port=self._transport.port,
+            )
+        command = protocol.set_setpoint(temperature_c)
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            self._order(exchange, command)
+            found_c = self._read(exchange, protocol.SETPOINT, protocol.parse_temperature)
+            self._compare(exchange, command, found_c, temperature_c)
+        self._ordered_c = temperature_c
+
+    def start(self) -> None:
+        """Let it circulate and regulate; raises as :meth:`set_temperature`."""
+        self._switch(protocol.STARTED)
+
+    def stop(self) -> None:
+        """Stop circulating and regulating; raises as :meth:`set_temperature`."""
+        self._switch(protocol.STOPPED)
+
+    def resend(self) -> None:
+        """Give the last orders again, as is needed after a power loss."""
+        if self._ordered_c is not None:
+            self.set_temperature(self._ordered_c)
+        if self._ordered_on is not None:
+            self._switch(protocol.STARTED if self._ordered_on else protocol.STOPPED)
+
+    def _switch(self, mode: str) -> None:
+        command = protocol.set_mode(mode)
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            status = self._order(exchange, command)
+            if status.is_started != (mode == protocol.STARTED):
+                raise InstrumentError(
+                    f"the circulator says {status} after an order to "
+                    f"{'start' if mode == protocol.STARTED else 'stop'}",
+                    port=exchange.port,
+                    sent=command,
+                )
+        self._ordered_on = mode == protocol.STARTED
+
+    def _order(self, exchange: Exchange, command: str) -> Status:
+        """Send an ``out`` command when it can be heard; its consequences are in the status."""
+        before = self._status(exchange)
+        if before.is_refusal:
+            # the complaint about an earlier command
+            before = self._status(exchange)
+        self._refuse_alarm(before, exchange)
+        if not before.is_remote:
+            raise InstrumentRefused(
+                f"the circulator is under the control of its panel ({before})",
+                port=exchange.port,
+                sent=command,
+                advice="Switch it to remote at its panel.",
+            )
+        exchange.send(command)
+        after = self._status(exchange)
+        if after.is_refusal:
+            kind = SetpointRefused if after.code in (-10, -11) else InstrumentRefused
+            raise kind(f"the circulator refused: {after}", port=exchange.port, sent=command)
+        self._refuse_alarm(after, exchange)
+        return after
+
+    # questions
+
+    def setpoint_c(self) -> float:
+        """The set-point that the circulator has.
+
+        Raises:
+            OrdersLost: it is not the one that was ordered.
+        """
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            found_c = self._twice(exchange, protocol.SETPOINT)
+        if self._ordered_c is not None and not _same(found_c, self._ordered_c):
+            raise OrdersLost(
+                f"the set-point is {found_c:g} C, ordered were {self._ordered_c:g} C",
+                port=self._transport.port,
+            )
+        return found_c
+
+    def running(self) -> bool:
+        """Whether it circulates and regulates.
+
+        Raises:
+            MachineAlarm: its status is an alarm, which does not tell.
+            OrdersLost: it is stopped although it was started, or the other way round.
+        """
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            status = self._status(exchange)
+            if status.is_refusal:
+                status = self._status(exchange)
+            self._refuse_alarm(status, exchange)
+        if self._ordered_on is not None and status.is_started != self._ordered_on:
+            raise OrdersLost(
+                f"the circulator was {'started' if self._ordered_on else 'stopped'} and now says "
+                f"{status}: it lost power, or was switched at its panel",
+                port=self._transport.port,
+            )
+        return status.is_started
+
+    def status(self) -> Status:
+        """Its state or its error, as it says."""
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            return self._status(exchange)
+
+    def bath_c(self) -> float:
+        """Temperature of the bath; two readings must agree."""
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            return self._twice(exchange, protocol.BATH)
+
+    def external_c(self) -> float:
+        """Temperature of the external sensor; two readings must agree.
+
+        Raises:
+            BrokenReply: no sensor is connected.
+        """
+        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+            return self._twice(exchange, protocol.EXTERNAL)
+
+    def close(self) -> None:
+        """Give the port back; the circulator goes on as it is."""
+        self._transport.close()
+
+    # the wire
+
+    def _twice(self, exchange: Exchange, question: str) -> float:
+        # the answers carry no checksum: a misread digit shows only as a jump
+        first_c, second_c = (
+            self._read(exchange, question, protocol.parse_temperature) for _ in range(2)
+        )
+        if abs(first_c - second_c) > AGREE_K:
+            raise BrokenReply(
+                f"two readings in a row are {first_c:g} and {second_c:g} C",
+                port=exchange.port,
+                sent=question,
+            )
+        return second_c
+
+    def _status(self, exchange: Exchange) -> Status:
+        return self._read(exchange, protocol.STATUS, protocol.parse_status)
+
+    def _read(self, exchange: Exchange, question: str, parse: Callable[[str], _Value]) -> _Value:
+        exchange.send(question)
+        reply = exchange.receive()
+        try:
+            return parse(reply)
+        except ProtocolError as error:
+            raise BrokenReply(str(error), port=exchange.port, sent=question) from error
+
+    def _refuse_alarm(self, status: Status, exchange: Exchange) -> None:
+        if status.is_error and not status.is_refusal:
+            raise MachineAlarm(
+                f"the circulator has an alarm: {status}",
+                port=exchange.port,
+                sent=protocol.STATUS,
+                advice="Look at the level and the temperature of the bath, clear the alarm at its "
+                "panel, then send its settings again.",
+            )
+
+    def _compare(self, exchange: Exchange, sent: str, found_c: float, wanted_c: float) -> None:
+        if not _same(found_c, wanted_c):
+            raise InstrumentError(
+                f"the set-point reads back as {found_c:g} C", port=exchange.port, sent=sent
+            )
+
+    def _ask_version(self, exchange: Exchange) -> str:
+        exchange.send(protocol.VERSION)
+        reply = exchange.receive().strip()
+        try:
+            protocol.parse_version(reply)
+        except ProtocolError as error:
+            raise WrongInstrument(
+                f"no Julabo circulator answers: {error}", port=exchange.port, sent=exchange.sent
+            ) from error
+        return reply
+
+    def _check_identity(self, exchange: Exchange) -> None:
+        found = self._ask_version(exchange)
+        if found != self._version:
+            raise WrongInstrument(
+                f"expected {self._version!r}, now {found!r} answers",
+                port=exchange.port,
+                sent=protocol.VERSION,
+            )
+
+
+def _same(found_c: float, wanted_c: float) -> bool:
+    # some models keep one decimal only
+    return abs(found_c - wanted_c) <= 0.051
