@@ -283,3 +283,8 @@ Message = (
 )
 Listener = Callable[[Message], None]
 Answer = Callable[[Ask], str]
+
+
+def unattended(answer: Answer) -> bool:
+    """Whether `answer` answers for nobody: it then has a true attribute of this name."""
+    return bool(getattr(answer, "unattended", False))

@@ -38,7 +38,7 @@ ACTS: Mapping[str, Mapping[str, ActKind]] = {
     },
     "gantry": {
         "home": ActKind("gantry.home", reads_back="position"),
-        "recover": ActKind("gantry.recover", reads_back="position"),
+        "recover": ActKind("gantry.recover", reads_back="state"),
         "move_to": ActKind("gantry.move", reads_back="position"),
         "stop": ActKind("gantry.stop", towards_safety=True),
     },

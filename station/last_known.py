@@ -68,6 +68,11 @@ class LastKnown:
     serials: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     under_way: tuple[Act, ...] = ()
 
+    @property
+    def nothing(self) -> bool:
+        """Whether this is the first journal of the line: it says nothing of the time before."""
+        return self.at == ""
+
     def doing(self, name: str) -> Act | None:
         """The newest act of this name that is under way."""
         return next((act for act in reversed(self.under_way) if act.name == name), None)
@@ -185,13 +190,13 @@ def _safe(known: LastKnown, record: Mapping[str, Any]) -> LastKnown:
 
 
 def _found(known: LastKnown, record: Mapping[str, Any]) -> LastKnown:
-    """The truth that a recovery read from the machine takes the place of what was written."""
+    """What a recovery read from the machine, with the bias down, takes the place of the rest."""
     x, y, z = record["position_mm"]
     return replace(
         known,
-        bias_v=float(record["bias_v"]),
-        bias_on=bool(record["bias_on"]),
-        bias_connected=bool(record["bias_connected"]),
+        bias_v=0.0,
+        bias_on=False,
+        bias_connected=False,
         position_mm=(x, y, z),
         homed=bool(record["homed"]),
         vacuum_on=bool(record["vacuum_on"]),
@@ -252,7 +257,7 @@ _ALWAYS: Mapping[str, Mapping[str, Any]] = {
     "switch.connect": {"bias_connected": True},
     "switch.disconnect": {"bias_connected": False},
     "gantry.home": {"homed": True, "position_mm": NOWHERE},
-    "gantry.recover": {"homed": True, "position_mm": NOWHERE},
+    "gantry.recover": {"homed": False, "position_mm": NOWHERE},
     "gripper.grip": {"vacuum_on": True},
     "gripper.release": {"vacuum_on": False, "carried": None},
     "chiller.start": {"chiller_on": True},

@@ -27,6 +27,7 @@ from drivers.roles import (
     LightPulser,
     Scanner,
 )
+from station.bias_ceiling import BiasCeiling
 from station.frames import FrameWatch
 from station.journal import Journal
 from station.journaled import journaled
@@ -88,6 +89,8 @@ class Line:
     carried: str | None = None
     """Label of the tile that must hang on the nozzle now; set by who picks and places it."""
     journal: Journal | None = None
+    ceiling: BiasCeiling | None = None
+    """The highest bias of the part on the line, while a run of one is on."""
     abort_reason: str | None = None
     safe_locks: Mapping[str, threading.Lock] = field(default_factory=step_locks)
 
@@ -157,7 +160,19 @@ class Line:
         with self.checkpoint():
             self.bias.switch_on()
 
+    def limit_bias(self, ceiling: BiasCeiling | None) -> None:
+        """From now on no set-point above `ceiling` is sent; the runner lifts it after the run."""
+        self.ceiling = ceiling
+
+    def check_bias(self, voltage_v: float) -> None:
+        """Raises BiasNotAllowedError for a set-point above the ceiling of the part or the line."""
+        if self.ceiling is not None:
+            self.ceiling.check(voltage_v)
+        highest_v = self.profile.bias.max_voltage_v
+        BiasCeiling(highest_v, "this line", "max_voltage_v of its profile").check(voltage_v)
+
     def ramp_bias(self, voltage_v: float) -> None:
+        self.check_bias(voltage_v)
         with self.checkpoint():
             pass
         self.bias.ramp_to(

@@ -58,6 +58,9 @@ class LedTest(Recipe):
     vbd_reference_c: float
     vbd_slope_v_per_k: PositiveFloat
     overvoltage_v: float = Field(gt=0, le=6)
+    ceiling_v: PositiveFloat | None = None
+    """The highest bias of a board whose breakdown voltage the records do not know yet. Left out:
+    6 V above the nominal one."""
     iv_start_v: PositiveFloat
     iv_stop_overvoltage_v: float = Field(gt=0, le=6)
     iv_step_v: PositiveFloat

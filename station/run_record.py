@@ -164,6 +164,19 @@ class RunRecord:
         return fact.id
 
 
+def remember(store: Store, crew: Crew, text: str, data: Mapping[str, Any] | None = None) -> None:
+    """Store a recovery event of the station, outside of any run."""
+    store.record(
+        db.Event(
+            station_id=crew.station_id,
+            at=datetime.now(UTC),
+            kind="recovery",
+            text=text,
+            data=dict(data or {}),
+        )
+    )
+
+
 def reading_fact(
     reading: Reading,
     run_id: UUID,

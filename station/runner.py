@@ -145,6 +145,7 @@ class Runner:
             raise
         finally:
             problems = self._make_safe(order.procedure)
+            self._line.limit_bias(None)
             try:
                 order.steps.close()
                 run.state.to("stopping")

@@ -17,22 +17,38 @@ from sqlmodel import func, select
 import db
 from db import Store, open_store
 from drivers.clock import Clock, RealClock, ScaledClock
-from drivers.errors import InstrumentError
+from drivers.errors import InstrumentError, MachineAlarm
 from station.catalogue import Catalogue, load_catalogue
-from station.events import Answer, Ask, Listener, ModuleDone, RefusedError
+from station.events import (
+    Answer,
+    Ask,
+    LineState,
+    Listener,
+    Message,
+    ModuleDone,
+    RefusedError,
+    unattended,
+)
 from station.instruments import line_on, open_bias
-from station.line import Line
+from station.journal import JournalError
+from station.line import Line, RunAbortedError
 from station.profile import Profile
 from station.profile_file import load_profile
 from station.recipes import Recipes, load_recipes
-from station.recovery import bias_as_found, close_broken_runs, put_back_held_tile, remember
+from station.recovery import Recovery, recover_gantry
 from station.run_record import Crew
-from station.safety import Supervisor, Trip
-from station.shift import Shift
+from station.safety import InterlockTrippedError, Trip
+from station.safety.watchdog_link import WatchdogError, WatchdogLink
+from station.safety.watchdog_report import BUSY_WITHIN_S, lock_file, watchdog_busy
+from station.shift import Shift, ShiftStoppedError
+from station.states import InstrumentStates
+from station.taking_up import bias_as_found, take_up
 from station.twin.hands import TwinHands
 from station.twin.process import LINE_FILE, start_or_adopt
+from station.watching import LineWatch, record_reports, watchdog_over
 
 DATABASE = "station.sqlite"
+JOURNAL = "line.journal"
 
 
 class SessionError(Exception):
@@ -55,7 +71,9 @@ class Session:
         reports: Path,
         hands: TwinHands | None,
         listener: Listener,
-        recovery: tuple[str, ...],
+        recovery: Recovery,
+        stories: tuple[str, ...],
+        watchdog: WatchdogLink,
         closing: ExitStack,
     ) -> None:
         self.profile = profile
@@ -64,7 +82,9 @@ class Session:
         self.crew = crew
         self.catalogue = catalogue
         self.operator_name = operator_name
-        self.recovery = recovery
+        self.recovery = stories
+        """What was found when the station started, in sentences."""
+        self._recovery = recovery
         self._recipes = recipes
         self._reports = reports
         self._hands = hands
@@ -75,26 +95,21 @@ class Session:
         self._ending = False
         self._closing_once = threading.Lock()
         self._unverified: tuple[str, ...] | None = None
-        self._supervisor = Supervisor(
-            line, profile.safety, on_state=listener, on_trip=self._tripped
-        )
-        self._supervisor.start()
+        self._states = InstrumentStates(listener)
+        self._watch = LineWatch(line, store, crew, heart=watchdog, listener=self._seen)
+        self._watch.start()
 
     def run_shift(
         self, *, boards: int, answer: Answer, label: str | None = None
     ) -> list[ModuleDone]:
         """Build `boards` modules; blocks until done. One shift at a time.
 
-        Raises ShiftStoppedError, `db.StoreError`, and SessionError when a shift is running or the
-        station is closing.
+        First it is settled with the operator what a stop or a crash left behind. Raises
+        ShiftStoppedError, `db.StoreError`, and SessionError when a shift is running or the station
+        is closing.
         """
-        with self._gate:
-            if self._ending:
-                raise SessionError("the station is closed")
-            if self._shift_on:
-                raise SessionError("a shift is running already")
-            self._shift_on = True
-        try:
+        with self._working():
+            self._settle(answer)
             shift = Shift(
                 self.line,
                 self.catalogue,
@@ -106,11 +121,43 @@ class Session:
                 answer=self._with_hands(answer),
             )
             return shift.run(boards=boards, label=label)
+
+    def settle(self, answer: Answer) -> tuple[str, ...]:
+        """Settle what a stop or a crash left behind, without a shift; returns what was done.
+
+        Raises as `run_shift` does.
+        """
+        with self._working():
+            return self._settle(answer)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """One thing at a time works on the line."""
+        with self._gate:
+            if self._ending:
+                raise SessionError("the station is closed")
+            if self._shift_on:
+                raise SessionError("a shift is running already")
+            self._shift_on = True
+        try:
+            yield
         finally:
             with self._gate:
                 self._shift_on = False
                 self.line.clear_abort()
                 self._gate.notify_all()
+
+    def _settle(self, answer: Answer) -> tuple[str, ...]:
+        try:
+            return self._recovery.settle(answer)
+        except (
+            RefusedError,
+            InstrumentError,
+            InterlockTrippedError,
+            JournalError,
+            RunAbortedError,
+        ) as error:
+            raise ShiftStoppedError(str(error)) from error
 
     def stop(self, reason: str) -> None:
         """End the run at its next step and bring the line to its safe state. Thread-safe.
@@ -126,12 +173,20 @@ class Session:
                 Trip(datetime.now(UTC), "unsafe", f"after a stop: {'; '.join(problems)}")
             )
 
-    def reset_trip(self, who: str) -> None:
-        """Release a latched trip. Raises InterlockTrippedError while its cause still stands."""
-        if self.line.gantry.state().startswith("Alarm"):
-            self.line.gantry.home()
-        self._supervisor.reset()
-        self._remember("reset", f"interlock reset by {who}", {})
+    def reset_trip(self, who: str, why: str = "") -> None:
+        """Release a latched trip on the word of `who`; it is recorded with the reason.
+
+        Raises InterlockTrippedError while its cause still stands.
+        """
+        if self._gantry_in_alarm():
+            recover_gantry(self.line)
+        self._watch.reset(who, why)
+
+    def _gantry_in_alarm(self) -> bool:
+        try:
+            return self.line.gantry.state().startswith("Alarm")
+        except MachineAlarm:
+            return True
 
     def close(self) -> tuple[str, ...]:
         """Stop, verify the safe state, close instruments and records, end our own twin.
@@ -148,7 +203,7 @@ class Session:
             self._ending = True
             self.line.abort("the station is closing")
             self._gate.wait_for(lambda: not self._shift_on)
-        self._supervisor.finish()
+        self._watch.finish()
         problems = list(self.line.make_safe())
         try:
             if problems:
@@ -156,8 +211,13 @@ class Session:
         except db.StoreError as error:
             problems.append(str(error))
         try:
+            if self.line.journal is not None:
+                self.line.journal.close(clean=not problems)
+        except JournalError as error:
+            problems.append(str(error))
+        try:
             self._closing.close()
-        except InstrumentError as error:
+        except (InstrumentError, WatchdogError) as error:
             problems.append(str(error))
         return tuple(problems)
 
@@ -176,14 +236,13 @@ class Session:
                 hands.do(ask.task)
             return said
 
+        with_hands.unattended = unattended(answer)  # type: ignore[attr-defined]
         return with_hands
 
-    def _tripped(self, trip: Trip, unverified: tuple[str, ...]) -> None:
-        self._remember(
-            "trip",
-            f"{trip.rule}: {trip.cause}",
-            {"history": list(trip.history), "unverified": list(unverified)},
-        )
+    def _seen(self, message: Message) -> None:
+        self._listener(message)
+        if isinstance(message, LineState):
+            self._states.see(message)
 
     def _remember(self, kind: str, text: str, data: object) -> None:
         self.store.record(
@@ -238,33 +297,45 @@ def open_session(
         else:
             profile = load_profile(line_file)
             stack.enter_context(sole_owner(line_file))
+        watchdog = stack.enter_context(watchdog_over(line_file, profile, data))
         scale = profile.station.time_scale
         clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
         bias = open_bias(profile, clock)
         stack.callback(bias.close)
-        _, bias_story = bias_as_found(bias, ramp_v_per_s=profile.bias.ramp_v_per_s)
+        bias_found, bias_story = bias_as_found(bias, ramp_v_per_s=profile.bias.ramp_v_per_s)
         store = open_store(data / DATABASE, data / "attachments")
         stack.callback(store.close)
         operator_name = operator or getpass.getuser()
         crew = _crew(store, profile, operator_name)
-        recovery = close_broken_runs(store, crew, bias_story)
+        told = record_reports(store, crew, data)
         beside = line_file.parent
         own_recipes = profile.files.recipes
         recipes = load_recipes(None if own_recipes is None else beside / own_recipes)
         catalogue = load_catalogue(*(beside / name for name in profile.files.catalogue))
         line = line_on(profile, bias, clock, stack)
-        if not line.gantry.is_homed():
-            line.gantry.home()
         problems = line.make_safe()
+        try:
+            stories, recovery = take_up(
+                line,
+                store,
+                crew,
+                data / JOURNAL,
+                bias=bias_found,
+                bias_story=bias_story,
+                watchdog="; ".join(told),
+            )
+        except JournalError as error:
+            raise SessionError(str(error)) from error
+        if line.journal is not None:
+            stack.callback(line.journal.close, clean=False)
         if problems:
             raise SessionError(
                 f"the line can't be brought to its safe state: {'; '.join(problems)}"
             )
         try:
-            recovery += put_back_held_tile(line, store, crew)
-        except RefusedError as refusal:
-            remember(store, crew, str(refusal))
-            raise SessionError(f"{refusal}. Take it off by hand, then start again.") from refusal
+            watchdog.wait_until_ready()
+        except WatchdogError as error:
+            raise SessionError(str(error)) from error
         hands = TwinHands(profile.twin.hands) if profile.twin else None
         if hands is not None:
             stack.callback(hands.close)
@@ -279,7 +350,9 @@ def open_session(
             reports=data / "reports",
             hands=hands,
             listener=listener,
-            recovery=tuple(recovery),
+            recovery=recovery,
+            stories=(*told, *stories),
+            watchdog=watchdog,
             closing=stack.pop_all(),
         )
 
@@ -295,11 +368,12 @@ def _crew(store: Store, profile: Profile, operator_name: str) -> Crew:
 def sole_owner(line_file: Path) -> Iterator[None]:
     """Own the line of a profile: no other station or doctor may open its ports meanwhile.
 
-    The lock goes with the process, however it ends. Raises SessionError when it is taken.
+    The lock goes with the process, however it ends. A watchdog that brings the bias of a dead
+    station down is waited for. Raises SessionError when the lock is taken.
     """
-    lock = FileLock(line_file.with_name(line_file.name + ".lock"))
+    lock = FileLock(lock_file(line_file))
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=BUSY_WITHIN_S if watchdog_busy(line_file) else 0)
     except Timeout:
         raise SessionError(
             f"another station works on the line of {line_file}: close it first"

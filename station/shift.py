@@ -7,15 +7,12 @@ shift that was cut off at any instant goes on where the facts end.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from uuid import UUID
-
-from sqlmodel import col, select
 
 import db
 from db import Store
-from db.queries import assembly_of, readings_of_part
+from db.queries import assembly_of
 from drivers.errors import InstrumentError
+from station.bias_ceiling import breakdown_from_records
 from station.catalogue import (
     BoardShape,
     Catalogue,
@@ -34,9 +31,18 @@ from station.events import (
     RefusedError,
     RunEnded,
     ShiftStep,
+    unattended,
 )
 from station.limits import Limit
 from station.line import Line, RunAbortedError
+from station.module_records import (
+    dimple_seen,
+    interruption,
+    last_done,
+    notes,
+    placing_at,
+    unplaced,
+)
 from station.procedures import (
     BareTile,
     BoardInPlace,
@@ -50,18 +56,20 @@ from station.procedures import (
     test_board,
     wrap_tiles,
 )
+from station.proposals import CONTINUE, SET_ASIDE, STOP
 from station.recipes import ModuleRule, Recipe, Recipes
-from station.recovery import put_back_held_tile
 from station.report import collect, write_report
-from station.run_record import Crew
+from station.run_record import Crew, remember
 from station.runner import Order, Runner
 from station.safety import InterlockTrippedError
+from station.set_aside import release, set_aside, set_aside_parts
 from station.tray import TrayMapError, parse_tray_map
 
-DONE, REPLACED, STOP = "Done", "Replaced", "Stop"
+DONE, REPLACED, RELEASE = "Done", "Replaced", "Release"
 KEEP, RETEST = "Keep", "Test again"
 TILE_ACCEPTED = ("pass", "flag")
 SPARES_PER_SLOT = 3
+_ASKED = {True: "nobody", False: "operator"}
 
 
 class ShiftStoppedError(Exception):
@@ -113,7 +121,6 @@ class Shift:
         """
         done: list[ModuleDone] = []
         try:
-            put_back_held_tile(self._line, self._store, self._crew)
             for number in range(1, boards + 1):
                 module = self._load(number, boards, label if number == 1 else None)
                 if any(finished.module == module.label.text for finished in done):
@@ -154,6 +161,8 @@ class Shift:
 
         module = Module(self._part(label), self._part(board_label), label, shape)
         self._check_board(module)
+        self._usable(module.part)
+        self._usable(module.board)
 
         def tell(step: str, text: str) -> None:
             self._tell(ShiftStep(label.text, step, text, shape.name, number, boards))
@@ -179,6 +188,7 @@ class Shift:
                 )
 
     def _build(self, module: Module) -> ModuleDone:
+        self._ask_about_interruption(module)
         if not self._is_tested(module):
             if self._unplaced(module):
                 bare = self._inspect(module)
@@ -199,6 +209,40 @@ class Shift:
         )
         self._tell(done)
         return done
+
+    def _ask_about_interruption(self, module: Module) -> None:
+        """A module whose last run was interrupted goes on where the records end, on a word."""
+        cut = interruption(self._store, module.part.id)
+        if cut is None:
+            return
+        run, end = cut
+        name = module.label.text
+        question = (
+            f"{name}: {run.procedure} was interrupted ({end.reasons[0]}). Continue: go on where "
+            f"the records end. Set aside: do not use it."
+        )
+        answer = self._choose(question, (CONTINUE, SET_ASIDE, STOP), CONTINUE, "interrupted")
+        if answer == SET_ASIDE:
+            story = set_aside(
+                self._store, self._crew, module.part, f"{run.procedure} was interrupted"
+            )
+            raise ShiftStoppedError(f"{story}. Take it out of the fixture.")
+        if answer != CONTINUE:
+            raise ShiftStoppedError(f"stopped by the operator at: {question}")
+
+    def _choose(self, question: str, choices: tuple[str, ...], default: str, kind: str) -> str:
+        """Ask outside of a run; the records say who answered what."""
+        answer = self._answer(Ask(question, choices, default))
+        if answer not in choices:
+            raise ShiftStoppedError(f"no answer to: {question}")
+        who = "Nobody was asked" if unattended(self._answer) else "Answered"
+        remember(
+            self._store,
+            self._crew,
+            f"{question} {who}: {answer}",
+            {"kind": kind, "answer": answer, "asked": _ASKED[unattended(self._answer)]},
+        )
+        return answer
 
     def _wants_retest(self, module: Module) -> bool:
         verdict = collect(self._store, self._catalogue, module.label.text).verdict or "unknown"
@@ -240,7 +284,9 @@ class Shift:
     def _tile_verdict(
         self, part: db.Part, tile_format: TileFormat, position: TilePosition
     ) -> tuple[str, Sequence[str]]:
-        known = self._last_run(part.id, "inspect_tile")
+        if (aside := set_aside_parts(self._store).get(part.id)) is not None:
+            return "set aside", (aside.reason,)
+        known = last_done(self._store, part.id, "inspect_tile")
         if known is not None and known.verdict != "unknown":
             return known.verdict, known.reasons
         recipe = self._recipes.inspect_tile
@@ -261,7 +307,8 @@ class Shift:
         tray = self._scan_tray()
         known = dict(bare)
         if any(label.kind == "wrapped_tile" for label in tray.values()):
-            for slot, text in self._noted(module, "wrapping", "slots").items():
+            wrapping = notes(self._store, module.part.id, "wrapping")
+            for slot, text in wrapping[0]["slots"].items() if wrapping else ():
                 if int(slot) in tray and tray[int(slot)].kind == "wrapped_tile":
                     known[int(slot)] = BareTile(self._part(parse_label(text)).id, parse_label(text))
         missing = {
@@ -298,7 +345,15 @@ class Shift:
         recipe = self._recipes.test_board
         self._run(
             "test_board",
-            test_board(self._line, BoardUnderTest(module.shape), recipe),
+            test_board(
+                self._line,
+                BoardUnderTest(
+                    module.shape,
+                    module.label.text,
+                    breakdown_from_records(self._store, [module.part.id, module.board.id]),
+                ),
+                recipe,
+            ),
             module.part,
             recipe,
             limits=recipe.limits,
@@ -308,16 +363,15 @@ class Shift:
     # -- what the records say ----------------------------------------------------------------
 
     def _is_tested(self, module: Module) -> bool:
-        last = self._last_run(module.part.id, "test_board")
+        last = last_done(self._store, module.part.id, "test_board")
         return last is not None and last.ending == "done" and not self._unplaced(module)
 
     def _unplaced(self, module: Module) -> list[TilePosition]:
-        taken = set(assembly_of(self._store, module.label.text)["position"])
-        return [p for p in module.shape.positions if p.name not in taken]
+        return unplaced(self._store, module.label.text, module.shape.positions)
 
     def _place_task(self, module: Module, position: TilePosition) -> PlaceTask:
         tray = self._tray
-        noted = self._noted_placing(module, position)
+        noted = placing_at(self._store, module.part.id, position.name)
         if position.index in tray:
             label = tray[position.index]
         elif noted is not None:
@@ -325,14 +379,14 @@ class Shift:
         else:
             raise RefusedError(f"slot {position.index} is empty and {position.name} is not placed")
         tile_format = self._format_for(position, label)
-        part = self._part(label)
+        part = self._usable(self._part(label))
         elsewhere = self._store.current_assembly(part.id)
         if elsewhere is not None:
             raise RefusedError(
                 f"{label.text} is already at {elsewhere.position} of "
                 f"{self._store.part(elsewhere.parent_id).label}; {position.name} needs another one"
             )
-        dimple, sigma = self._dimple(part, tile_format)
+        dimple, sigma = dimple_seen(self._store, part)
         seen = None
         if noted is not None and noted["label"] == label.text:
             seen = SeenPoint(**noted["sipm"])
@@ -348,63 +402,6 @@ class Shift:
             in_tray=position.index in tray,
         )
 
-    def _dimple(
-        self, wrapped: db.Part, tile_format: TileFormat
-    ) -> tuple[tuple[float, float], float]:
-        """Dimple (mm, tile frame) as seen when the tile was bare, and its error."""
-        with self._store.session() as session:
-            bare = session.exec(
-                select(db.Part)
-                .join(db.Assembly, col(db.Assembly.child_id) == col(db.Part.id))
-                .where(db.Assembly.parent_id == wrapped.id)
-            ).first()
-        if bare is None or bare.label is None:
-            raise RefusedError(f"no record says which bare tile is in {wrapped.label}")
-        seen = readings_of_part(self._store, bare.label)
-        values = []
-        for quantity in ("dimple_x", "dimple_y"):
-            rows = seen[(seen["quantity"] == quantity) & seen["value"].notna()]
-            if rows.empty:
-                raise RefusedError(f"{bare.label}: its {quantity} was never measured")
-            values.append((float(rows.iloc[-1]["value"]), float(rows.iloc[-1]["sigma"])))
-        return (values[0][0], values[1][0]), max(values[0][1], values[1][1])
-
-    def _last_run(self, part_id: UUID, procedure: str) -> db.RunEnd | None:
-        """How the newest run that was done ended; None when none was."""
-        with self._store.session() as session:
-            return session.exec(
-                select(db.RunEnd)
-                .join(db.Run, col(db.Run.id) == col(db.RunEnd.run_id))
-                .where(
-                    db.Run.part_id == part_id,
-                    db.Run.procedure == procedure,
-                    db.RunEnd.ending == "done",
-                )
-                .order_by(col(db.Run.started_at).desc())
-            ).first()
-
-    def _notes(self, module: Module, text: str) -> list[db.Event]:
-        """Notes of the module's runs with this text, newest first."""
-        with self._store.session() as session:
-            return list(
-                session.exec(
-                    select(db.Event)
-                    .join(db.Run, col(db.Run.id) == col(db.Event.run_id))
-                    .where(db.Run.part_id == module.part.id, db.Event.text == text)
-                    .order_by(col(db.Event.at).desc())
-                )
-            )
-
-    def _noted(self, module: Module, text: str, key: str) -> dict[str, str]:
-        notes = self._notes(module, text)
-        return dict(notes[0].data[key]) if notes else {}
-
-    def _noted_placing(self, module: Module, position: TilePosition) -> dict[str, Any] | None:
-        for note in self._notes(module, "placing"):
-            if note.data["position"] == position.name:
-                return dict(note.data)
-        return None
-
     # -- people and parts --------------------------------------------------------------------
 
     def _part(self, label: Label) -> db.Part:
@@ -416,6 +413,24 @@ class Shift:
                 site_id=self._crew.site_id,
             )
         )
+
+    def _usable(self, part: db.Part) -> db.Part:
+        """The part itself. Raises RefusedError for one that stays set aside."""
+        aside = set_aside_parts(self._store).get(part.id)
+        if aside is None:
+            return part
+        question = (
+            f"{part.label} was set aside on {aside.at:%Y-%m-%d %H:%M} UTC: {aside.reason}. "
+            f"Release it and use it?"
+        )
+        if self._choose(question, (RELEASE, SET_ASIDE), SET_ASIDE, "set_aside") != RELEASE:
+            raise RefusedError(
+                f"{part.label} is set aside: {aside.reason}. Take it away, or release it"
+            )
+        with self._store.session() as session:
+            operator = session.get(db.Operator, self._crew.operator_id)
+        release(self._store, self._crew, part, operator.name if operator else "the operator")
+        return part
 
     def _format_for(self, position: TilePosition, label: Label) -> TileFormat:
         tile_format = self._catalogue.format_of(label)

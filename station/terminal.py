@@ -1,7 +1,6 @@
 """The shift in a terminal: progress, questions and verdicts, one line each."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from station.events import (
+    Answer,
     Ask,
     Happened,
     InstrumentChanged,
@@ -25,6 +25,7 @@ from station.events import (
     RunEnded,
     ShiftStep,
     Verdict,
+    unattended,
 )
 from station.events import Progress as Step
 from station.line import RunAbortedError
@@ -110,14 +111,22 @@ class TerminalShift:
             self._console.print(f"        and {len(ended.reasons) - REASONS_SHOWN} more")
 
 
-def default_answers(console: Console) -> Callable[[Ask], str]:
-    """Answer every question with its default, saying so: nobody sits at a headless line."""
+class DefaultAnswers:
+    """Answers every question with its default, saying so: nobody sits at a headless line."""
 
-    def answer(ask: Ask) -> str:
-        console.print(f"    [dim]{ask.question} → {ask.default}[/]", soft_wrap=True)
+    unattended = True
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, ask: Ask) -> str:
+        self._console.print(f"    [dim]{ask.question} → {ask.default}[/]", soft_wrap=True)
         return ask.default
 
-    return answer
+
+def default_answers(console: Console) -> DefaultAnswers:
+    """Default answers, told on a console."""
+    return DefaultAnswers(console)
 
 
 class TerminalQuestions:
@@ -154,9 +163,14 @@ class TerminalQuestions:
                 return ask.choices[int(said) - 1]
 
 
-def choosing(choice: str, otherwise: Callable[[Ask], str]) -> Callable[[Ask], str]:
+def choosing(choice: str, otherwise: Answer) -> Answer:
     """Answer `choice` wherever it is offered, and as `otherwise` does elsewhere."""
-    return lambda ask: choice if choice in ask.choices else otherwise(ask)
+
+    def answer(ask: Ask) -> str:
+        return choice if choice in ask.choices else otherwise(ask)
+
+    answer.unattended = unattended(otherwise)  # type: ignore[attr-defined]
+    return answer
 
 
 def both(first: Listener, second: Listener) -> Listener:

@@ -12,22 +12,27 @@ from analysis.sipm.iv import breakdown_from_iv
 from analysis.sipm.peaks import PeakFit, fit_peaks
 from analysis.sipm.spectrum import Spectrum
 from drivers.roles import BiasReading
+from station.bias_ceiling import BiasCeiling, KnownBreakdown, ceiling_over
 from station.catalogue import BoardShape
 from station.events import Curve, Event, Note, Procedure, Progress, RawData, Reading, RefusedError
 from station.line import Line
 from station.recipes import LedTest
 
 CHANNEL_QUANTITIES = ("gain", "pedestal", "noise", "light_yield", "crosstalk", "gain_spread")
-MAX_OVERVOLTAGE_V = 6.0
 BIAS_TOLERANCE_V = 0.05
 LED_RUN_DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True)
 class BoardUnderTest:
-    """A module on the test connector."""
+    """A module on the test connector.
+
+    `breakdown` is what the records know of its breakdown voltage, None where they know nothing.
+    """
 
     shape: BoardShape
+    label: str = "the board"
+    breakdown: KnownBreakdown | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,34 @@ def operating_point(recipe: LedTest, temperature_c: float) -> OperatingPoint:
     return OperatingPoint(vbd_v + recipe.overvoltage_v, vbd_v, temperature_c)
 
 
+def bias_ceiling(board: BoardUnderTest, recipe: LedTest, temperature_c: float) -> BiasCeiling:
+    """6 V above the board's breakdown voltage, or what the recipe states while it is unknown."""
+    if board.breakdown is not None:
+        return ceiling_over(
+            board.breakdown,
+            board.label,
+            temperature_c=temperature_c,
+            slope_v_per_k=recipe.vbd_slope_v_per_k,
+        )
+    if recipe.ceiling_v is not None:
+        return BiasCeiling(
+            recipe.ceiling_v,
+            board.label,
+            f"ceiling_v of the recipe, version {recipe.version}: its breakdown is not known",
+        )
+    nominal = KnownBreakdown(
+        recipe.vbd_nominal_v,
+        recipe.vbd_reference_c,
+        f"nominal, by the recipe, version {recipe.version}",
+    )
+    return ceiling_over(
+        nominal,
+        board.label,
+        temperature_c=temperature_c,
+        slope_v_per_k=recipe.vbd_slope_v_per_k,
+    )
+
+
 def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     """Ramp the bias, scan the current, take an LED run, ramp down, and fit every channel.
 
@@ -63,10 +96,8 @@ def test_board(line: Line, board: BoardUnderTest, recipe: LedTest) -> Procedure:
     steps = shape.n_channels + 3
     temperature_c = _board_temperature(line)
     point = operating_point(recipe, temperature_c)
-    if recipe.overvoltage_v > MAX_OVERVOLTAGE_V or point.bias_v > line.profile.bias.max_voltage_v:
-        raise RefusedError(
-            f"{point.bias_v:.2f} V ({recipe.overvoltage_v:.1f} V over breakdown) is not allowed"
-        )
+    line.limit_bias(bias_ceiling(board, recipe, temperature_c))
+    line.check_bias(max(point.bias_v, point.vbd_v + recipe.iv_stop_overvoltage_v))
     line.light.pulse_off()
     line.switch_bias_on()
     yield Progress(0, steps, "current against bias")

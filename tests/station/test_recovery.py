@@ -99,7 +99,12 @@ def test_runs_left_open_are_closed_as_interrupted_with_what_was_found(
     leave_bias_on(twin)
     second = open_session(tmp_path / "data", line_file=line_file(twin, tmp_path), operator="B")
     try:
-        assert len(second.recovery) == 2
+        assert [story.split()[0:3] for story in second.recovery] == [
+            ["the", "bias", "was"],
+            ["run", "test_board", "of"],
+            ["the", "bias", "was"],
+        ]
+        assert "though the journal has it off" in second.recovery[2]
         with second.store.session() as reading:
             end = reading.exec(select(db.RunEnd)).one()
         assert (end.run_id, end.ending, end.verdict) == (run.id, "interrupted", "unknown")

@@ -134,7 +134,7 @@ def test_closing_tells_what_could_not_be_verified_and_closes_the_rest(
 def test_a_stop_that_cannot_be_verified_latches_the_interlock(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session.line, "make_safe", lambda: ("bias: no answer",))
+    monkeypatch.setattr(session.line, "halt", lambda: ("bias: no answer",))
     session.stop("smoke")
     assert session.line.interlock.tripped is not None
     assert "bias: no answer" in session.line.interlock.tripped.cause
@@ -354,7 +354,7 @@ def test_a_tile_that_could_not_be_judged_is_looked_at_again(
         if isinstance(message, RunEnded):
             session.line.abort("far enough")
 
-    twin.world.lamp = 0.01
+    twin.world.lamp = 0.05
     with pytest.raises(ShiftStoppedError, match="stopped by the operator"):
         session.run_shift(boards=1, answer=answer)
     (first,) = [m for m in told if isinstance(m, RunEnded)]

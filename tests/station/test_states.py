@@ -1,10 +1,11 @@
 """States: one table says which may follow which, and nothing else can."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
-from station.events import InstrumentChanged, InstrumentState, LineState, Message
+from station.events import InstrumentChanged, InstrumentState, LineState, Message, RunState
 from station.states import (
     INSTRUMENT_FOLLOWS,
     RUN_FOLLOWS,
@@ -19,11 +20,15 @@ def seen(state: str, *, healthy: bool = True) -> LineState:
     return LineState(datetime.now(UTC), (InstrumentState("gantry", "x", state, "", healthy),), None)
 
 
+def _note(told: list[tuple[RunState, RunState]], before: RunState, after: RunState) -> None:
+    told.append((before, after))
+
+
 @pytest.mark.parametrize("state", sorted(RUN_FOLLOWS))
-def test_a_run_goes_only_where_the_table_lets_it(state: str) -> None:
+def test_a_run_goes_only_where_the_table_lets_it(state: RunState) -> None:
     for other in RUN_FOLLOWS:
-        told: list[tuple[str, str]] = []
-        machine = Machine(state, RUN_FOLLOWS, lambda *change, told=told: told.append(change))
+        told: list[tuple[RunState, RunState]] = []
+        machine = Machine(state, RUN_FOLLOWS, partial(_note, told))
         if other in RUN_FOLLOWS[state]:
             machine.to(other)
             assert told == [(state, other)]
