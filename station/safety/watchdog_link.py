@@ -49,11 +49,12 @@ class WatchdogLink:
             self._launch()
 
     def wait_until_ready(self, within_s: float = READY_WITHIN_S) -> None:
-        """Raises WatchdogError when the watchdog does not come up in time."""
+        """From its return on the heart must beat. Raises WatchdogError when it does not come up."""
         if not self._ready.wait(within_s) or not self.alive():
             raise WatchdogError(
                 f"the watchdog does not start; its log is {self._records / FOLDER / LOG_FILE}"
             )
+        self.beat()
 
     def beat(self) -> None:
         """Tell that the station is well. A watchdog that has died is replaced; never blocks."""
