@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from drivers.clock import Clock, RealClock
 from drivers.errors import InstrumentError, WrongInstrument
@@ -28,8 +28,10 @@ from drivers.roles import (
     Identity,
     Scanner,
 )
-from station.line import Line
 from station.profile import GantrySection, Profile
+
+if TYPE_CHECKING:
+    from station.line import Line
 
 _Instrument = TypeVar("_Instrument")
 
@@ -226,7 +228,7 @@ def open_contacts(
     return contacts
 
 
-def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
+def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> "Line":
     """Open every instrument of a profile; `stack` closes them. The gantry is homed if it must be.
 
     Raises `drivers.errors.InstrumentError`.
@@ -239,8 +241,11 @@ def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> Line:
     return line
 
 
-def line_on(profile: Profile, bias: BiasSupply, clock: Clock, stack: ExitStack) -> Line:
+def line_on(profile: Profile, bias: BiasSupply, clock: Clock, stack: ExitStack) -> "Line":
     """As `connect_line`, on a supply that is open already; nothing moves."""
+    # the watchdog opens the supply without all that a line needs (pictures, fits)
+    from station.line import Line
+
     tester = open_readout(profile, clock)
     stack.callback(tester.close)
     motion = open_gantry(profile, clock)
