@@ -249,6 +249,10 @@ def _opener(profile: Profile) -> Opener:
     scale = profile.station.time_scale
     clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
     importlib.import_module(BIAS_DRIVERS[profile.bias.driver].module)
+    if not profile.bias.address.endswith("SOCKET"):
+        for library in ("serial", "pyvisa_py"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(library)
     return lambda: open_bias(profile, clock)
 
 
