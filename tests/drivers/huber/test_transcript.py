@@ -11,7 +11,7 @@ from drivers.huber.protocol import ProtocolError, State
 from drivers.transport import SerialTransport
 from tests.drivers.scripted import scripted_pty
 
-VERIFY = (b"[M01V07C6\r", b"[S01V0DCC240WDA\r")
+VERIFY = (b"[M01V07C6\r", b"[S01V0DCC240W4C\r")
 
 
 def test_the_verify_question_has_the_field_s_bytes() -> None:
@@ -50,7 +50,7 @@ def test_an_order_is_answered_with_the_state_and_asked_again() -> None:
         (b"JULABO FL1703\r", WrongInstrument),
         (b"[M01V07C6\r", WrongInstrument),
         (b"[S01V0DCC240WDB\r", BrokenReply),
-        (b"[S01V0CCC240WD9\r", BrokenReply),
+        (b"[S01V0CCC240W4B\r", BrokenReply),
     ],
 )
 def test_something_else_is_refused(reply: bytes, kind: type[Exception]) -> None:
