@@ -12,6 +12,7 @@ from drivers.faults import LineFaults
 from drivers.loopback.service import Outbox, Service
 
 LONGEST_WAIT_S = 3600.0
+TAKE_AGAIN_S = 0.002
 
 
 class ZmqReplyEnd(Service):
@@ -74,31 +75,47 @@ class ZmqReplyEnd(Service):
     def _bind(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         server = context.socket(zmq.ROUTER)
         server.setsockopt(zmq.LINGER, 0)
-        if self._port:
-            server.bind(self.endpoint)
-        else:
-            self._port = server.bind_to_random_port(f"tcp://{self._host}")
+        try:
+            if self._port:
+                server.bind(self.endpoint)
+            else:
+                self._port = server.bind_to_random_port(f"tcp://{self._host}")
+        except zmq.ZMQError:
+            server.close()
+            raise
         self._socket = server
 
     def _serve(self) -> None:
-        assert self._context is not None
         outbox: Outbox[list[bytes]] = Outbox(self.faults)
         back_at_s = math.inf
-        while not self._stopping.is_set():
-            if time.monotonic() >= back_at_s:
-                self._bind(self._context)
-                back_at_s = math.inf
-            self._take_requests(
-                min(outbox.wait_s(), max(0.0, back_at_s - time.monotonic())), outbox
-            )
-            if outbox.away_s is not None:
-                back_at_s = time.monotonic() + outbox.away_s
-                self._close()
-                outbox.clear()
-            for message in outbox.due():
-                if self._socket is not None:
-                    self._socket.send_multipart(message)
-        self._close()
+        try:
+            while not self._stopping.is_set():
+                if time.monotonic() >= back_at_s:
+                    back_at_s = self._come_back()
+                self._take_requests(
+                    min(outbox.wait_s(), max(0.0, back_at_s - time.monotonic())), outbox
+                )
+                if outbox.away_s is not None:
+                    back_at_s = time.monotonic() + outbox.away_s
+                    self._close()
+                    outbox.clear()
+                for message in outbox.due():
+                    if self._socket is not None:
+                        self._socket.send_multipart(message)
+        finally:
+            self._close()
+
+    def _come_back(self) -> float:
+        """Take the port again; returns when to try again, infinite for never."""
+        assert self._context is not None
+        try:
+            self._bind(self._context)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+            # a closed socket gives its port back a moment later
+            return time.monotonic() + TAKE_AGAIN_S
+        return math.inf
 
     def _take_requests(self, wait_s: float, outbox: Outbox[list[bytes]]) -> None:
         waited: list[tuple[Any, int]] = [(self._wake_read, zmq.POLLIN)]

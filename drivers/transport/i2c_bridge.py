@@ -19,7 +19,7 @@ from drivers.transport.stream import Stream
 from drivers.transport.turn import Turn
 
 ANSWER_WITHIN_S = 0.2
-OPEN_WITHIN_S = 3.0
+OPEN_WITHIN_S = 1.5
 BITS_PER_BYTE = 10
 MARKS_TO_HEAR = 4
 
