@@ -16,6 +16,7 @@ B = 17.62
 C = 243.12
 RANGE_C = (-45.0, 60.0)
 FORMULA_ERROR_K = 0.35
+LOWEST_HUMIDITY_PERCENT = 0.01
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class DewPoint:
 
 
 def dew_point_c(temperature_c: float, humidity_percent: float) -> float:
-    """Dew point of air at a temperature with a relative humidity of 0 to 100 %.
+    """Dew point of air at a temperature with a relative humidity.
 
     Raises:
-        ValueError: outside -45 C to 60 C, or a humidity that is 0, above 100 or no number.
+        ValueError: outside -45 C to 60 C or 0.01 to 100 %.
 
     >>> round(dew_point_c(20.0, 50.0), 1)
     9.3
@@ -38,8 +39,11 @@ def dew_point_c(temperature_c: float, humidity_percent: float) -> float:
     low_c, high_c = RANGE_C
     if not low_c <= temperature_c <= high_c:
         raise ValueError(f"{temperature_c} C is outside {low_c:g} to {high_c:g} C")
-    if not 0.0 < humidity_percent <= 100.0:
-        raise ValueError(f"a relative humidity is above 0 and up to 100 %, not {humidity_percent}")
+    if not LOWEST_HUMIDITY_PERCENT <= humidity_percent <= 100.0:
+        raise ValueError(
+            f"a relative humidity is {LOWEST_HUMIDITY_PERCENT:g} to 100 % here, "
+            f"not {humidity_percent}"
+        )
     g = math.log(humidity_percent / 100.0) + B * temperature_c / (C + temperature_c)
     return C * g / (B - g)
 

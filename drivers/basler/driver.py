@@ -35,7 +35,7 @@ class BaslerCamera:
 
     Args:
         address: the serial number; may be empty when only one camera is connected.
-        exposure_s, gain_db: set and read back; None leaves what the camera has.
+        exposure_us, gain_db: set and read back; None leaves what the camera has.
         pixel_format: ``mono`` (8 bit), ``bgr``, or ``bayer``, which the computer turns into BGR.
         width_px, height_px: size of the picture, taken from the middle of the sensor; None leaves
             what the camera has.
@@ -55,7 +55,7 @@ class BaslerCamera:
         device: CameraDevice,
         *,
         clock: Clock | None = None,
-        exposure_s: float | None = None,
+        exposure_us: float | None = None,
         gain_db: float | None = None,
         pixel_format: PixelKind = "mono",
         width_px: int | None = None,
@@ -69,7 +69,7 @@ class BaslerCamera:
         self._pixel_kind = pixel_format
         self._size_px = {"Width": width_px, "Height": height_px}
         self._features = dict(features or {})
-        self._exposure_s = exposure_s
+        self._exposure_us = exposure_us
         self._gain_db = gain_db
         self._trouble = trouble
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class BaslerCamera:
         address: str,
         *,
         clock: Clock | None = None,
-        exposure_s: float | None = None,
+        exposure_us: float | None = None,
         gain_db: float | None = None,
         pixel_format: PixelKind = "mono",
         width_px: int | None = None,
@@ -103,7 +103,7 @@ class BaslerCamera:
         return cls(
             CameraDevice(address),
             clock=clock,
-            exposure_s=exposure_s,
+            exposure_us=exposure_us,
             gain_db=gain_db,
             pixel_format=pixel_format,
             width_px=width_px,
@@ -118,20 +118,20 @@ class BaslerCamera:
 
     # settings
 
-    def exposure_s(self) -> float:
+    def exposure_us(self) -> float:
         """The exposure time that the camera has."""
         with self._device_alone(1.0) as device:
-            return float(device.read(_feature(device, protocol.EXPOSURE_US, "exposure"))) * 1e-6
+            return float(device.read(_feature(device, protocol.EXPOSURE_US, "exposure")))
 
-    def set_exposure(self, exposure_s: float) -> None:
+    def set_exposure(self, exposure_us: float) -> None:
         """Set the exposure time and read it back.
 
         Raises:
             SetpointRefused: the camera can't expose for this time; nothing was changed.
         """
         with self._device_alone(1.0) as device:
-            _write_exposure(device, exposure_s)
-            self._exposure_s = exposure_s
+            _write_exposure(device, exposure_us)
+            self._exposure_us = exposure_us
 
     def gain_db(self) -> float:
         """The analogue gain that the camera has.
@@ -163,8 +163,8 @@ class BaslerCamera:
         self._choose_size(device)
         for name, entry in protocol.SOFTWARE_TRIGGER:
             _write_checked(device, name, entry)
-        if self._exposure_s is not None:
-            _write_exposure(device, self._exposure_s)
+        if self._exposure_us is not None:
+            _write_exposure(device, self._exposure_us)
         if self._gain_db is not None:
             _write_gain(device, self._gain_db)
         device.start(in_colour=self._pixel_kind != "mono")
@@ -335,9 +335,9 @@ def _feature(device: CameraDevice, names: tuple[str, ...], what: str) -> str:
     return name
 
 
-def _write_exposure(device: CameraDevice, exposure_s: float) -> None:
+def _write_exposure(device: CameraDevice, exposure_us: float) -> None:
     name = _feature(device, protocol.EXPOSURE_US, "exposure")
-    _write_within(device, name, exposure_s * 1e6, "µs", protocol.EXPOSURE_STEP_US)
+    _write_within(device, name, exposure_us, "µs", protocol.EXPOSURE_STEP_US)
 
 
 def _write_gain(device: CameraDevice, gain_db: float) -> None:

@@ -1,6 +1,6 @@
 """Huber circulators."""
 
-from drivers.huber.driver import HuberChiller
+from drivers.huber.driver import Huber
 from drivers.huber.simulator import HuberSimulator
 
-__all__ = ["HuberChiller", "HuberSimulator"]
+__all__ = ["Huber", "HuberSimulator"]

@@ -18,7 +18,7 @@ from drivers.roles import Identity
 from drivers.transport import Exchange, LineTransport, SerialTransport
 
 
-class HuberChiller:
+class Huber:
     """A Huber circulator; fulfils the role ``Chiller``.
 
     Opening reads and changes nothing. Every frame has a checksum, and every answer the whole state,
@@ -28,7 +28,7 @@ class HuberChiller:
 
     Args:
         transport: the port; the driver closes it.
-        min_c, max_c: the lowest and the highest set-point that the site allows.
+        lowest_c, highest_c: the lowest and the highest set-point that the site allows.
         clock: taken like by every driver; nothing here waits in its time.
         deadline_s: real seconds for one order or question.
 
@@ -41,16 +41,16 @@ class HuberChiller:
         self,
         transport: LineTransport,
         *,
-        min_c: float,
-        max_c: float,
+        lowest_c: float,
+        highest_c: float,
         clock: Clock | None = None,
         deadline_s: float = 3.0,
     ) -> None:
         del clock
-        if not (math.isfinite(min_c) and math.isfinite(max_c) and min_c < max_c):
-            raise ValueError(f"limits must be finite and rising, got {min_c} to {max_c}")
+        if not (math.isfinite(lowest_c) and math.isfinite(highest_c) and lowest_c < highest_c):
+            raise ValueError(f"limits must be finite and rising, got {lowest_c} to {highest_c}")
         self._transport = transport
-        self._limits_c = (min_c, max_c)
+        self._limits_c = (lowest_c, highest_c)
         self._deadline_s = deadline_s
         self._ordered_c: float | None = None
         self._ordered_on: bool | None = None
@@ -68,13 +68,13 @@ class HuberChiller:
         cls,
         address: str,
         *,
-        min_c: float,
-        max_c: float,
+        lowest_c: float,
+        highest_c: float,
         clock: Clock | None = None,
         baud: int = protocol.BAUD,
         pause_s: float = 0.0,
         deadline_s: float = 3.0,
-    ) -> "HuberChiller":
+    ) -> "Huber":
         """The circulator at a serial port."""
         transport = SerialTransport(
             address,
@@ -83,7 +83,9 @@ class HuberChiller:
             write_terminator=protocol.TERMINATOR,
             pause_s=pause_s,
         )
-        return cls(transport, min_c=min_c, max_c=max_c, clock=clock, deadline_s=deadline_s)
+        return cls(
+            transport, lowest_c=lowest_c, highest_c=highest_c, clock=clock, deadline_s=deadline_s
+        )
 
     @property
     def identity(self) -> Identity:

@@ -1,6 +1,6 @@
 """Julabo circulators."""
 
-from drivers.julabo.driver import JulaboChiller
+from drivers.julabo.driver import Julabo
 from drivers.julabo.simulator import JulaboSimulator
 
-__all__ = ["JulaboChiller", "JulaboSimulator"]
+__all__ = ["Julabo", "JulaboSimulator"]

@@ -1,6 +1,7 @@
 """Julabo circulators as chillers."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,7 +29,7 @@ _FRAMING = {"7E1": (serial.SEVENBITS, serial.PARITY_EVEN), "8N1": (8, serial.PAR
 _Value = TypeVar("_Value")
 
 
-class JulaboChiller:
+class Julabo:
     """A Julabo circulator; fulfils the role ``Chiller``.
 
     Opening reads and changes nothing. Every order is checked by the circulator's status and read
@@ -37,7 +38,7 @@ class JulaboChiller:
 
     Args:
         transport: the port; the driver closes it.
-        min_c, max_c: the lowest and the highest set-point that the site allows.
+        lowest_c, highest_c: the lowest and the highest set-point that the site allows.
         clock: taken like by every driver; nothing here waits in its time.
         deadline_s: real seconds for one order or question; five commands with their pauses fit in.
 
@@ -50,16 +51,16 @@ class JulaboChiller:
         self,
         transport: LineTransport,
         *,
-        min_c: float,
-        max_c: float,
+        lowest_c: float,
+        highest_c: float,
         clock: Clock | None = None,
         deadline_s: float = 5.0,
     ) -> None:
         del clock
-        if not (math.isfinite(min_c) and math.isfinite(max_c) and min_c < max_c):
-            raise ValueError(f"limits must be finite and rising, got {min_c} to {max_c}")
+        if not (math.isfinite(lowest_c) and math.isfinite(highest_c) and lowest_c < highest_c):
+            raise ValueError(f"limits must be finite and rising, got {lowest_c} to {highest_c}")
         self._transport = transport
-        self._limits_c = (min_c, max_c)
+        self._limits_c = (lowest_c, highest_c)
         self._deadline_s = deadline_s
         self._ordered_c: float | None = None
         self._ordered_on: bool | None = None
@@ -79,18 +80,20 @@ class JulaboChiller:
         cls,
         address: str,
         *,
-        min_c: float,
-        max_c: float,
+        lowest_c: float,
+        highest_c: float,
         clock: Clock | None = None,
         baud: int = protocol.BAUD,
         framing: str = "7E1",
         pause_s: float = protocol.PAUSE_S,
         deadline_s: float = 5.0,
-    ) -> "JulaboChiller":
+    ) -> "Julabo":
         """The circulator at a serial port."""
         if framing not in _FRAMING:
             raise ValueError(f"framing is one of {', '.join(_FRAMING)}, not {framing!r}")
-        bytesize, parity = _FRAMING[framing]
+        # a pseudo-terminal has no framing, and refuses to be given one twice
+        on_terminal = os.path.realpath(address).startswith("/dev/pts/")
+        bytesize, parity = _FRAMING["8N1" if on_terminal else framing]
         transport = SerialTransport(
             address,
             baud=baud,
@@ -100,7 +103,9 @@ class JulaboChiller:
             write_terminator=protocol.WRITE_TERMINATOR,
             pause_s=pause_s,
         )
-        return cls(transport, min_c=min_c, max_c=max_c, clock=clock, deadline_s=deadline_s)
+        return cls(
+            transport, lowest_c=lowest_c, highest_c=highest_c, clock=clock, deadline_s=deadline_s
+        )
 
     @property
     def identity(self) -> Identity:

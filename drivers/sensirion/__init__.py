@@ -1,6 +1,6 @@
 """Sensirion SHT31 and SHT85: temperature and relative humidity over I2C."""
 
-from drivers.sensirion.driver import ShtSensor
-from drivers.sensirion.simulator import ShtSimulator
+from drivers.sensirion.driver import Sensirion
+from drivers.sensirion.simulator import SensirionSimulator
 
-__all__ = ["ShtSensor", "ShtSimulator"]
+__all__ = ["Sensirion", "SensirionSimulator"]

@@ -16,7 +16,7 @@ from drivers.transport import I2cTransport, open_i2c
 ATTEMPTS = 2
 
 
-class ShtSensor:
+class Sensirion:
     """An SHT31 or SHT85 on an I2C bus; fulfils the role ``HumiditySensor``.
 
     Opening reads the serial number and the status and changes nothing. Every word has a checksum:
@@ -69,7 +69,7 @@ class ShtSensor:
         clock: Clock | None = None,
         i2c_address: int = protocol.ADDRESSES[0],
         deadline_s: float = 1.0,
-    ) -> "ShtSensor":
+    ) -> "Sensirion":
         """The sensor on the bus ``/dev/i2c-N``, or on the one behind a bridge at a serial port."""
         bus = open_i2c(address)
         try:

@@ -7,7 +7,7 @@ from drivers.clock import Clock
 from drivers.sensirion import protocol
 
 
-class ShtSimulator:
+class SensirionSimulator:
     """A sensor that measures what a function says, in the time of ``clock``.
 
     Args:

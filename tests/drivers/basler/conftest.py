@@ -46,7 +46,7 @@ def open_camera(tmp_path: Path, images: list[NDArray[np.uint8]]) -> Generator[Op
             "features": replay_features(tmp_path),
             "width_px": WIDTH,
             "height_px": HEIGHT,
-            "exposure_s": 1e-3,
+            "exposure_us": 1000.0,
         }
         camera = BaslerCamera.open(serial, **(settings | changes))
         opened.append(camera)

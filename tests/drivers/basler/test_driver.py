@@ -91,26 +91,26 @@ def test_a_camera_that_is_not_there_is_lost_and_those_that_are_get_named(
 
 
 def test_exposure_and_gain_are_set_and_read_back(open_camera: OpenCamera) -> None:
-    camera = open_camera(exposure_s=2e-3, gain_db=1.5)
-    assert camera.exposure_s() == pytest.approx(2e-3)
+    camera = open_camera(exposure_us=2000.0, gain_db=1.5)
+    assert camera.exposure_us() == pytest.approx(2000.0)
     assert camera.gain_db() == pytest.approx(1.5, abs=0.1)
-    camera.set_exposure(5e-4)
+    camera.set_exposure(500.0)
     camera.set_gain(0.5)
-    assert camera.exposure_s() == pytest.approx(5e-4)
+    assert camera.exposure_us() == pytest.approx(500.0)
     assert camera.gain_db() == pytest.approx(0.5, abs=0.1)
     assert camera.grab(deadline_s=5.0).image.shape == (HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("exposure_s", [0.0, -1.0, 1e6, float("nan"), float("inf")])
+@pytest.mark.parametrize("exposure_us", [0.0, -1.0, 1e12, float("nan"), float("inf")])
 def test_an_exposure_that_the_camera_has_not_is_refused_and_changes_nothing(
-    open_camera: OpenCamera, exposure_s: float
+    open_camera: OpenCamera, exposure_us: float
 ) -> None:
     camera = open_camera()
     with pytest.raises(SetpointRefused, match="must be 1 to"):
-        camera.set_exposure(exposure_s)
+        camera.set_exposure(exposure_us)
     with pytest.raises(SetpointRefused, match="must be"):
         camera.set_gain(1e3)
-    assert camera.exposure_s() == pytest.approx(1e-3)
+    assert camera.exposure_us() == pytest.approx(1000.0)
 
 
 @pytest.mark.parametrize(
@@ -202,13 +202,13 @@ def test_nothing_but_broken_buffers_is_an_error_that_says_so(open_camera: OpenCa
 def test_an_unplugged_camera_is_lost_and_found_again_with_its_settings(
     open_camera: OpenCamera,
 ) -> None:
-    camera = open_camera(exposure_s=3e-3)
+    camera = open_camera(exposure_us=3000.0)
     camera.grab(deadline_s=5.0)
     EmulatedFaults(camera).unplug()
     with pytest.raises(InstrumentLost, match="unplugged"):
         camera.grab(deadline_s=5.0)
     assert camera.grab(deadline_s=5.0).image.shape == (HEIGHT, WIDTH)
-    assert camera.exposure_s() == pytest.approx(3e-3)
+    assert camera.exposure_us() == pytest.approx(3000.0)
 
 
 def test_another_camera_in_the_place_of_the_lost_one_is_refused(open_camera: OpenCamera) -> None:

@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from drivers.huber import HuberChiller, HuberSimulator
+from drivers.huber import Huber, HuberSimulator
 from tests.drivers.hand_clock import HandClock
 
 
@@ -20,7 +20,7 @@ def simulator(clock: HandClock) -> Generator[HuberSimulator]:
 
 
 @pytest.fixture
-def chiller(simulator: HuberSimulator) -> Generator[HuberChiller]:
-    chiller = HuberChiller.open(simulator.path, min_c=-30.0, max_c=30.0, deadline_s=1.0)
+def chiller(simulator: HuberSimulator) -> Generator[Huber]:
+    chiller = Huber.open(simulator.path, lowest_c=-30.0, highest_c=30.0, deadline_s=1.0)
     yield chiller
     chiller.close()

@@ -10,18 +10,18 @@ from drivers.errors import (
     WrongInstrument,
 )
 from drivers.faults import FaultKind
-from drivers.huber import HuberChiller, HuberSimulator
+from drivers.huber import Huber, HuberSimulator
 from drivers.roles import Chiller
 from tests.drivers.hand_clock import HandClock
 
 
-def test_it_is_a_chiller(chiller: HuberChiller) -> None:
+def test_it_is_a_chiller(chiller: Huber) -> None:
     role: Chiller = chiller
     assert (role.identity.maker, role.identity.model) == ("Huber", "UNISTAT405W")
 
 
 def test_the_bath_follows_the_set_point_with_inertia(
-    chiller: HuberChiller, simulator: HuberSimulator, clock: HandClock
+    chiller: Huber, simulator: HuberSimulator, clock: HandClock
 ) -> None:
     chiller.set_temperature(-15.0)
     chiller.start()
@@ -38,7 +38,7 @@ def test_the_bath_follows_the_set_point_with_inertia(
 
 @pytest.mark.parametrize("temperature_c", [-30.1, 30.1, float("nan")])
 def test_a_set_point_beyond_the_site_s_limits_is_never_sent(
-    chiller: HuberChiller, temperature_c: float
+    chiller: Huber, temperature_c: float
 ) -> None:
     with pytest.raises(SetpointRefused, match="-30 to 30"):
         chiller.set_temperature(temperature_c)
@@ -48,14 +48,14 @@ def test_a_set_point_beyond_the_site_s_limits_is_never_sent(
 def test_a_set_point_that_the_circulator_does_not_take_is_refused(
     simulator: HuberSimulator,
 ) -> None:
-    chiller = HuberChiller.open(simulator.path, min_c=-80.0, max_c=90.0)
+    chiller = Huber.open(simulator.path, lowest_c=-80.0, highest_c=90.0)
     with pytest.raises(SetpointRefused, match="keeps its set-point of 20 C"):
         chiller.set_temperature(-60.0)
     chiller.close()
 
 
 def test_after_a_power_loss_it_says_that_its_orders_are_lost_and_takes_them_again(
-    chiller: HuberChiller, simulator: HuberSimulator
+    chiller: Huber, simulator: HuberSimulator
 ) -> None:
     chiller.set_temperature(3.0)
     chiller.start()
@@ -74,7 +74,7 @@ def test_after_a_power_loss_it_says_that_its_orders_are_lost_and_takes_them_agai
     assert chiller.setpoint_c() == 3.0
 
 
-def test_an_alarm_has_a_remedy(chiller: HuberChiller, simulator: HuberSimulator) -> None:
+def test_an_alarm_has_a_remedy(chiller: Huber, simulator: HuberSimulator) -> None:
     chiller.start()
     simulator.drain()
     for act in (chiller.running, chiller.start):
@@ -88,16 +88,14 @@ def test_an_alarm_has_a_remedy(chiller: HuberChiller, simulator: HuberSimulator)
         chiller.running()
 
 
-def test_the_external_sensor_is_read_or_missed(
-    chiller: HuberChiller, simulator: HuberSimulator
-) -> None:
+def test_the_external_sensor_is_read_or_missed(chiller: Huber, simulator: HuberSimulator) -> None:
     with pytest.raises(InstrumentRefused, match="no external sensor"):
         chiller.external_c()
     simulator.external_c = 18.25
     assert chiller.external_c() == 18.25
 
 
-def recovered_bath_c(chiller: HuberChiller) -> float:
+def recovered_bath_c(chiller: Huber) -> float:
     """The temperature after a fault, whose last bytes may still spoil one question."""
     try:
         return chiller.bath_c()
@@ -107,7 +105,7 @@ def recovered_bath_c(chiller: HuberChiller) -> float:
 
 @pytest.mark.parametrize("kind", ["late", "lost", "garbled", "truncated", "duplicated", "misread"])
 def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
-    chiller: HuberChiller, simulator: HuberSimulator, kind: FaultKind
+    chiller: Huber, simulator: HuberSimulator, kind: FaultKind
 ) -> None:
     for where in (0.05, 0.5, 0.95):
         chiller._deadline_s = 0.1
@@ -124,7 +122,7 @@ def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
 
 
 def test_another_circulator_on_the_port_is_refused(
-    chiller: HuberChiller, simulator: HuberSimulator
+    chiller: Huber, simulator: HuberSimulator
 ) -> None:
     simulator.faults.plan("lost")
     chiller._deadline_s = 0.1
@@ -138,7 +136,7 @@ def test_another_circulator_on_the_port_is_refused(
 
 
 def test_the_port_that_goes_away_and_comes_back_is_found_again(
-    chiller: HuberChiller, simulator: HuberSimulator
+    chiller: Huber, simulator: HuberSimulator
 ) -> None:
     simulator.faults.plan("disconnect", delay_s=0.05)
     with pytest.raises(InstrumentError):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from drivers.errors import BrokenReply, WrongInstrument
 from drivers.faults import misread
-from drivers.huber import HuberChiller, HuberSimulator, protocol
+from drivers.huber import Huber, HuberSimulator, protocol
 from drivers.huber.protocol import ProtocolError, State
 from drivers.transport import SerialTransport
 from tests.drivers.scripted import scripted_pty
@@ -36,7 +36,7 @@ def test_an_order_is_answered_with_the_state_and_asked_again() -> None:
         (b"[M01G0D******C0\r", reply),
     ]
     with scripted_pty(dialogue) as (path, peer):
-        chiller = HuberChiller.open(path, min_c=-30, max_c=30)
+        chiller = Huber.open(path, lowest_c=-30, highest_c=30)
         assert chiller.identity.model == "CC240W"
         chiller.set_temperature(-12.34)
         chiller.start()
@@ -55,7 +55,7 @@ def test_an_order_is_answered_with_the_state_and_asked_again() -> None:
 )
 def test_something_else_is_refused(reply: bytes, kind: type[Exception]) -> None:
     with scripted_pty([(VERIFY[0], reply)]) as (path, _), pytest.raises(kind):
-        HuberChiller.open(path, min_c=-30, max_c=30)
+        Huber.open(path, lowest_c=-30, highest_c=30)
 
 
 def test_the_simulator_speaks_the_same_frames(simulator: HuberSimulator) -> None:

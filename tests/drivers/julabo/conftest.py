@@ -2,7 +2,7 @@ from collections.abc import Generator
 
 import pytest
 
-from drivers.julabo import JulaboChiller, JulaboSimulator
+from drivers.julabo import Julabo, JulaboSimulator
 from tests.drivers.hand_clock import HandClock
 
 
@@ -20,9 +20,9 @@ def simulator(clock: HandClock) -> Generator[JulaboSimulator]:
 
 
 @pytest.fixture
-def chiller(simulator: JulaboSimulator) -> Generator[JulaboChiller]:
-    chiller = JulaboChiller.open(
-        simulator.path, min_c=-10.0, max_c=30.0, pause_s=0.0, deadline_s=1.0
+def chiller(simulator: JulaboSimulator) -> Generator[Julabo]:
+    chiller = Julabo.open(
+        simulator.path, lowest_c=-10.0, highest_c=30.0, pause_s=0.0, deadline_s=1.0
     )
     yield chiller
     chiller.close()

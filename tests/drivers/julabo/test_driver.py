@@ -13,19 +13,19 @@ from drivers.errors import (
     WrongInstrument,
 )
 from drivers.faults import FaultKind, FaultPlan
-from drivers.julabo import JulaboChiller, JulaboSimulator
+from drivers.julabo import Julabo, JulaboSimulator
 from drivers.roles import Chiller
 from tests.drivers.hand_clock import HandClock
 
 
-def test_it_is_a_chiller(chiller: JulaboChiller) -> None:
+def test_it_is_a_chiller(chiller: Julabo) -> None:
     role: Chiller = chiller
     assert role.identity.maker == "Julabo"
     assert role.identity.port
 
 
 def test_the_bath_follows_the_set_point_with_inertia(
-    chiller: JulaboChiller, simulator: JulaboSimulator, clock: HandClock
+    chiller: Julabo, simulator: JulaboSimulator, clock: HandClock
 ) -> None:
     assert chiller.bath_c() == pytest.approx(22.0, abs=0.1)
     chiller.set_temperature(5.0)
@@ -42,7 +42,7 @@ def test_the_bath_follows_the_set_point_with_inertia(
 
 @pytest.mark.parametrize("temperature_c", [-10.1, 30.1, float("nan"), float("inf")])
 def test_a_set_point_beyond_the_site_s_limits_is_never_sent(
-    chiller: JulaboChiller, temperature_c: float
+    chiller: Julabo, temperature_c: float
 ) -> None:
     with pytest.raises(SetpointRefused, match="-10 to 30"):
         chiller.set_temperature(temperature_c)
@@ -50,7 +50,7 @@ def test_a_set_point_beyond_the_site_s_limits_is_never_sent(
 
 
 def test_a_set_point_beyond_the_circulator_s_limits_is_refused(simulator: JulaboSimulator) -> None:
-    chiller = JulaboChiller.open(simulator.path, min_c=-50.0, max_c=90.0, pause_s=0.0)
+    chiller = Julabo.open(simulator.path, lowest_c=-50.0, highest_c=90.0, pause_s=0.0)
     with pytest.raises(SetpointRefused, match="VALUE TOO SMALL"):
         chiller.set_temperature(-40.0)
     chiller.set_temperature(1.0)
@@ -59,7 +59,7 @@ def test_a_set_point_beyond_the_circulator_s_limits_is_refused(simulator: Julabo
 
 
 def test_after_a_power_loss_it_says_that_its_orders_are_lost_and_takes_them_again(
-    chiller: JulaboChiller, simulator: JulaboSimulator
+    chiller: Julabo, simulator: JulaboSimulator
 ) -> None:
     chiller.set_temperature(3.0)
     chiller.start()
@@ -78,9 +78,7 @@ def test_after_a_power_loss_it_says_that_its_orders_are_lost_and_takes_them_agai
     assert simulator.circulating
 
 
-def test_a_low_level_is_an_alarm_with_a_remedy(
-    chiller: JulaboChiller, simulator: JulaboSimulator
-) -> None:
+def test_a_low_level_is_an_alarm_with_a_remedy(chiller: Julabo, simulator: JulaboSimulator) -> None:
     chiller.start()
     simulator.drain()
     with pytest.raises(MachineAlarm, match=r"-01 LOW LEVEL ALARM.*level"):
@@ -96,21 +94,19 @@ def test_a_low_level_is_an_alarm_with_a_remedy(
     assert chiller.running()
 
 
-def test_an_over_temperature_is_an_alarm(
-    chiller: JulaboChiller, simulator: JulaboSimulator
-) -> None:
+def test_an_over_temperature_is_an_alarm(chiller: Julabo, simulator: JulaboSimulator) -> None:
     simulator.bath.temperature_c = 60.0
     with pytest.raises(MachineAlarm, match="EXCESS TEMPERATURE"):
         chiller.running()
 
 
-def test_the_panel_can_take_control(chiller: JulaboChiller, simulator: JulaboSimulator) -> None:
+def test_the_panel_can_take_control(chiller: Julabo, simulator: JulaboSimulator) -> None:
     simulator.take_to_panel()
     with pytest.raises(InstrumentRefused, match=r"panel.*00 MANUAL STOP"):
         chiller.set_temperature(10.0)
 
 
-def test_no_external_sensor_gives_no_number(chiller: JulaboChiller) -> None:
+def test_no_external_sensor_gives_no_number(chiller: Julabo) -> None:
     with pytest.raises(BrokenReply, match="no sensor"):
         chiller.external_c()
 
@@ -118,7 +114,7 @@ def test_no_external_sensor_gives_no_number(chiller: JulaboChiller) -> None:
 def test_commands_keep_their_pause() -> None:
     simulator = JulaboSimulator(HandClock(), pause_s=0.03)
     simulator.start()
-    chiller = JulaboChiller.open(simulator.path, min_c=-10, max_c=30, pause_s=0.04, framing="8N1")
+    chiller = Julabo.open(simulator.path, lowest_c=-10, highest_c=30, pause_s=0.04)
     chiller.set_temperature(8.0)
     assert chiller.setpoint_c() == 8.0
     chiller._transport.pause_s = 0.0
@@ -129,7 +125,7 @@ def test_commands_keep_their_pause() -> None:
     simulator.stop()
 
 
-def recovered_bath_c(chiller: JulaboChiller) -> float:
+def recovered_bath_c(chiller: Julabo) -> float:
     """The temperature after a fault, whose last bytes may still spoil one question."""
     try:
         return chiller.bath_c()
@@ -139,7 +135,7 @@ def recovered_bath_c(chiller: JulaboChiller) -> float:
 
 @pytest.mark.parametrize("kind", ["late", "lost", "garbled", "truncated", "duplicated", "misread"])
 def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
-    chiller: JulaboChiller, simulator: JulaboSimulator, kind: FaultKind
+    chiller: Julabo, simulator: JulaboSimulator, kind: FaultKind
 ) -> None:
     for where in (0.05, 0.5, 0.95):
         chiller._deadline_s = 0.1
@@ -156,7 +152,7 @@ def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
 
 
 def test_another_circulator_on_the_port_is_refused(
-    chiller: JulaboChiller, simulator: JulaboSimulator
+    chiller: Julabo, simulator: JulaboSimulator
 ) -> None:
     simulator.faults.plan("lost")
     chiller._deadline_s = 0.1
@@ -177,7 +173,7 @@ def test_a_plan_of_many_faults_never_gives_a_wrong_number(simulator: JulaboSimul
         rates=dict.fromkeys(("late", "lost", "garbled", "truncated", "misread"), 0.04),
         late_s=(0.01, 0.15),
     )
-    chiller = JulaboChiller.open(simulator.path, min_c=-10, max_c=30, pause_s=0.0, deadline_s=0.08)
+    chiller = Julabo.open(simulator.path, lowest_c=-10, highest_c=30, pause_s=0.0, deadline_s=0.08)
     simulator.faults.plan_all(plan.faults)
     good = 0
     for _ in range(60):
@@ -191,7 +187,7 @@ def test_a_plan_of_many_faults_never_gives_a_wrong_number(simulator: JulaboSimul
     chiller.close()
 
 
-def test_two_threads_get_their_own_answers(chiller: JulaboChiller) -> None:
+def test_two_threads_get_their_own_answers(chiller: Julabo) -> None:
     chiller.set_temperature(7.0)
     wrong: list[float] = []
 
@@ -214,4 +210,16 @@ def test_impossible_limits_are_refused(
     simulator: JulaboSimulator, limits: tuple[float, float]
 ) -> None:
     with pytest.raises(ValueError, match="limits"):
-        JulaboChiller.open(simulator.path, min_c=limits[0], max_c=limits[1])
+        Julabo.open(simulator.path, lowest_c=limits[0], highest_c=limits[1])
+
+
+def test_a_second_program_can_open_the_port_after_the_first(simulator: JulaboSimulator) -> None:
+    for _ in range(3):
+        chiller = Julabo.open(simulator.path, lowest_c=-10, highest_c=30, pause_s=0.0)
+        assert chiller.setpoint_c() == 20.0
+        chiller.close()
+
+
+def test_an_unknown_framing_is_refused(simulator: JulaboSimulator) -> None:
+    with pytest.raises(ValueError, match="7E1, 8N1"):
+        Julabo.open(simulator.path, lowest_c=-10, highest_c=30, framing="9X9")

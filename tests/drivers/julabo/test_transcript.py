@@ -11,7 +11,7 @@ from drivers.errors import (
     SetpointRefused,
     WrongInstrument,
 )
-from drivers.julabo import JulaboChiller, JulaboSimulator, protocol
+from drivers.julabo import Julabo, JulaboSimulator, protocol
 from drivers.julabo.protocol import ProtocolError
 from drivers.transport import SerialTransport
 from tests.drivers.scripted import Dialogue, scripted_pty
@@ -21,8 +21,8 @@ REMOTE_STOP = (b"status\r", b"02 REMOTE STOP\r\n")
 REMOTE_START = (b"status\r", b"03 REMOTE START\r\n")
 
 
-def opened(path: str) -> JulaboChiller:
-    return JulaboChiller.open(path, min_c=-15, max_c=30, pause_s=0.0, deadline_s=2.0)
+def opened(path: str) -> Julabo:
+    return Julabo.open(path, lowest_c=-15, highest_c=30, pause_s=0.0, deadline_s=2.0)
 
 
 def test_opening_asks_who_is_there_and_changes_nothing() -> None:

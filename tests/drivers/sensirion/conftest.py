@@ -5,7 +5,7 @@ import pytest
 
 from drivers.clock import RealClock
 from drivers.sc18im700.simulator import BridgeSimulator
-from drivers.sensirion import ShtSensor, ShtSimulator
+from drivers.sensirion import Sensirion, SensirionSimulator
 
 
 @dataclass
@@ -25,12 +25,12 @@ def air() -> Air:
 
 
 @pytest.fixture
-def device(air: Air) -> ShtSimulator:
-    return ShtSimulator(air.now, RealClock())
+def device(air: Air) -> SensirionSimulator:
+    return SensirionSimulator(air.now, RealClock())
 
 
 @pytest.fixture
-def bridge(device: ShtSimulator) -> Generator[BridgeSimulator]:
+def bridge(device: SensirionSimulator) -> Generator[BridgeSimulator]:
     bridge = BridgeSimulator({0x44: device})
     bridge.start()
     yield bridge
@@ -38,7 +38,7 @@ def bridge(device: ShtSimulator) -> Generator[BridgeSimulator]:
 
 
 @pytest.fixture
-def sensor(bridge: BridgeSimulator) -> Generator[ShtSensor]:
-    sensor = ShtSensor.open(bridge.path, deadline_s=2.0)
+def sensor(bridge: BridgeSimulator) -> Generator[Sensirion]:
+    sensor = Sensirion.open(bridge.path, deadline_s=2.0)
     yield sensor
     sensor.close()

@@ -12,19 +12,19 @@ from drivers.errors import (
 from drivers.faults import FaultKind
 from drivers.roles import HumiditySensor
 from drivers.sc18im700.simulator import BridgeSimulator
-from drivers.sensirion import ShtSensor, ShtSimulator
+from drivers.sensirion import Sensirion, SensirionSimulator
 from drivers.transport import open_i2c
 from tests.drivers.sensirion.conftest import Air
 
 
-def test_it_is_a_humidity_sensor(sensor: ShtSensor) -> None:
+def test_it_is_a_humidity_sensor(sensor: Sensirion) -> None:
     role: HumiditySensor = sensor
     assert (role.identity.maker, role.identity.serial) == ("Sensirion", "0123ABCD")
 
 
 @pytest.mark.parametrize(("temperature_c", "percent"), [(-40.0, 0.0), (21.5, 34.0), (60.0, 100.0)])
 def test_temperature_and_humidity_come_through_the_bridge(
-    sensor: ShtSensor, air: Air, temperature_c: float, percent: float
+    sensor: Sensirion, air: Air, temperature_c: float, percent: float
 ) -> None:
     air.temperature_c, air.humidity_percent = temperature_c, percent
     reading = sensor.read()
@@ -32,13 +32,15 @@ def test_temperature_and_humidity_come_through_the_bridge(
     assert reading.humidity_percent == pytest.approx(percent, abs=0.001)
 
 
-def test_two_sensors_share_a_bus(air: Air, device: ShtSimulator, bridge: BridgeSimulator) -> None:
-    bridge.devices[0x45] = ShtSimulator(lambda: (5.0, 80.0), RealClock(), serial=7)
+def test_two_sensors_share_a_bus(
+    air: Air, device: SensirionSimulator, bridge: BridgeSimulator
+) -> None:
+    bridge.devices[0x45] = SensirionSimulator(lambda: (5.0, 80.0), RealClock(), serial=7)
     bus = open_i2c(bridge.path)
-    inside, outside = ShtSensor(bus), ShtSensor(bus, i2c_address=0x45)
+    inside, outside = Sensirion(bus), Sensirion(bus, i2c_address=0x45)
     wrong: list[float] = []
 
-    def look(sensor: ShtSensor, expected_c: float) -> None:
+    def look(sensor: Sensirion, expected_c: float) -> None:
         for _ in range(10):
             if abs((seen_c := sensor.read().temperature_c) - expected_c) > 0.01:
                 wrong.append(seen_c)
@@ -54,7 +56,9 @@ def test_two_sensors_share_a_bus(air: Air, device: ShtSimulator, bridge: BridgeS
     bus.close()
 
 
-def test_a_wrong_checksum_never_gives_a_number(sensor: ShtSensor, device: ShtSimulator) -> None:
+def test_a_wrong_checksum_never_gives_a_number(
+    sensor: Sensirion, device: SensirionSimulator
+) -> None:
     device.wrong_checksums = 1
     assert sensor.read().temperature_c == pytest.approx(21.5, abs=0.01)
     device.wrong_checksums = 2
@@ -63,7 +67,7 @@ def test_a_wrong_checksum_never_gives_a_number(sensor: ShtSensor, device: ShtSim
 
 
 def test_an_unplugged_sensor_is_named_and_found_again(
-    sensor: ShtSensor, device: ShtSimulator
+    sensor: Sensirion, device: SensirionSimulator
 ) -> None:
     device.unplugged = True
     with pytest.raises(InstrumentRefused, match="0x44"):
@@ -76,7 +80,9 @@ def test_an_unplugged_sensor_is_named_and_found_again(
         sensor.check_identity()
 
 
-def test_the_heater_is_switched_and_read_back(sensor: ShtSensor, device: ShtSimulator) -> None:
+def test_the_heater_is_switched_and_read_back(
+    sensor: Sensirion, device: SensirionSimulator
+) -> None:
     sensor.heat()
     assert device.heater_on
     with pytest.raises(InstrumentRefused, match="heater is on"):
@@ -91,12 +97,12 @@ def test_the_heater_is_switched_and_read_back(sensor: ShtSensor, device: ShtSimu
 
 def test_a_bus_without_a_sensor_is_refused(bridge: BridgeSimulator) -> None:
     with pytest.raises(InstrumentRefused, match="0x45"):
-        ShtSensor.open(bridge.path, i2c_address=0x45, deadline_s=1.0)
+        Sensirion.open(bridge.path, i2c_address=0x45, deadline_s=1.0)
 
 
 @pytest.mark.parametrize("kind", ["late", "lost", "garbled", "truncated", "duplicated", "misread"])
 def test_a_spoilt_reply_gives_an_error_or_the_truth_and_never_a_wrong_number(
-    sensor: ShtSensor, bridge: BridgeSimulator, kind: FaultKind
+    sensor: Sensirion, bridge: BridgeSimulator, kind: FaultKind
 ) -> None:
     for where in (0.1, 0.9):
         sensor._deadline_s = 0.15

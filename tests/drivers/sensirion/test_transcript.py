@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.errors import BrokenReply, InstrumentRefused, WrongInstrument
-from drivers.sensirion import ShtSensor, protocol
+from drivers.sensirion import Sensirion, protocol
 from drivers.sensirion.protocol import ProtocolError
 
 words = st.integers(0, 0xFFFF)
@@ -74,7 +74,7 @@ def test_a_dialogue_of_opening_measuring_heating_and_resetting() -> None:
             (bytes.fromhex("f32d"), 3, 0.001, normal),
         ]
     )
-    sensor = ShtSensor(bus)
+    sensor = Sensirion(bus)
     assert sensor.identity.serial == "0123BEEF"
     assert sensor.identity.port == "/dev/i2c-1 address 0x44"
     reading = sensor.read()
@@ -96,10 +96,10 @@ def test_a_wrong_checksum_is_asked_again_and_then_refused() -> None:
     status = (bytes.fromhex("f32d"), 3, 0.0, crc_of("0000"))
     measure = bytes.fromhex("2400")
     bus = ScriptedBus([*opening, (measure, 6, 0.0, bad), (measure, 6, 0.0, good), status])
-    assert ShtSensor(bus).read().humidity_percent == pytest.approx(25.0, abs=0.01)
+    assert Sensirion(bus).read().humidity_percent == pytest.approx(25.0, abs=0.01)
     bus = ScriptedBus([*opening, (measure, 6, 0.0, bad), (measure, 6, 0.0, bad)])
     with pytest.raises(BrokenReply, match="checksum of 40 00 00 is wrong"):
-        ShtSensor(bus).read()
+        Sensirion(bus).read()
 
 
 def test_a_sensor_whose_heater_is_on_gives_no_climate() -> None:
@@ -112,18 +112,18 @@ def test_a_sensor_whose_heater_is_on_gives_no_climate() -> None:
         ]
     )
     with pytest.raises(InstrumentRefused, match="heater"):
-        ShtSensor(bus).read()
+        Sensirion(bus).read()
 
 
 def test_something_else_at_the_address_is_refused() -> None:
     other = (bytes.fromhex("3682"), 6, 0.0, bytes(6))
     with pytest.raises(WrongInstrument, match="no SHT3x"):
-        ShtSensor(ScriptedBus([other, other]))
+        Sensirion(ScriptedBus([other, other]))
 
 
 def test_only_the_two_addresses_exist() -> None:
     with pytest.raises(ValueError, match="0x44 or 0x45, not 0x46"):
-        ShtSensor(ScriptedBus([]), i2c_address=0x46)
+        Sensirion(ScriptedBus([]), i2c_address=0x46)
 
 
 @given(words, words)
