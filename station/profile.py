@@ -47,6 +47,7 @@ BIAS_RATINGS: Mapping[str, Rated] = {
     "caen_hv": Rated(lowest_v=0, highest_v=8000, highest_a=3e-3),
     "iseg": Rated(lowest_v=0, highest_v=6000, highest_a=20e-3),
 }
+EMERGENCY_WITHIN_S = 4.0
 HIGHEST_SIPM_BIAS_V = 90.0
 """No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
 BIAS_WITH_CHANNELS = frozenset({"caen_hv", "iseg"})
@@ -126,6 +127,12 @@ class BiasSection(_Section):
             raise ValueError(
                 f"at least ramp_v_per_s, which is {info.data['ramp_v_per_s']:g}: "
                 "an emergency may not be slower than work"
+            )
+        longest_s = info.data.get("max_voltage_v", 0.0) / ramp
+        if longest_s > EMERGENCY_WITHIN_S:
+            raise ValueError(
+                f"fast enough that {info.data['max_voltage_v']:g} V come down within "
+                f"{EMERGENCY_WITHIN_S:g} s: the watchdog has no more time"
             )
         return ramp
 
@@ -304,6 +311,14 @@ class TargetSection(_Section):
     search_mm: PositiveFloat = 3.0
 
 
+class MetricsSection(_Section):
+    """What the line shows is kept beside the records, for trends."""
+
+    every_s: float = Field(default=1.0, ge=0.1, le=3600)
+    keep_days: int = Field(default=400, ge=1)
+    """Older files of it are deleted; records never are."""
+
+
 class TwinSection(_Section):
     hands: str
     """Where the twin's pair of hands (loading, wrapping, scanning) listens."""
@@ -337,4 +352,5 @@ class Profile(_Section):
     contacts: tuple[ContactSection, ...] = ()
     target: TargetSection | None = None
     files: FilesSection = FilesSection()
+    metrics: MetricsSection = MetricsSection()
     twin: TwinSection | None = None
