@@ -305,10 +305,15 @@ class TargetSection(_Section):
     pitch_mm: PositiveFloat
     pitch_sigma_rel: float = Field(gt=0, le=0.01)
     """How well the maker of the target knows its pitch: the scale can't be known better."""
-    dot_diameter_mm: PositiveFloat
-    columns: int = Field(ge=3, le=101)
-    rows: int = Field(ge=3, le=101)
-    search_mm: PositiveFloat = 3.0
+    dot_sigma_mm: float = Field(default=0.002, ge=0, le=0.5)
+    """How well each dot is at its place."""
+    columns: int = Field(ge=5, le=101)
+    rows: int = Field(ge=5, le=101)
+    pad_mm: tuple[float, float] | None = None
+    """Middle of the pad beside it, as high as the dots, on which the nozzle leaves a print."""
+    pad_half_mm: PositiveFloat = 8.0
+    print_diameter_mm: PositiveFloat = 3.0
+    """The nozzle's print: a round mark, brighter than the pad."""
 
 
 class MetricsSection(_Section):

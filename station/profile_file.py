@@ -134,6 +134,8 @@ def _places_inside_the_travel(profile: Profile) -> Iterator[Objection]:
     if profile.target is not None:
         target = profile.target
         places.append((("target", "origin_x_mm"), target.origin_x_mm, target.origin_y_mm))
+        if target.pad_mm is not None:
+            places.append((("target", "pad_mm"), *target.pad_mm))
         heights.append((("target", "surface_z_mm"), target.surface_z_mm))
     for field, x_mm, y_mm in places:
         for who, dx, dy in (

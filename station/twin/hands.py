@@ -1,9 +1,9 @@
 """The twin's pair of hands and its scanner: what people do at a real line.
 
 One request-reply socket with JSON: {"do": task} -> {"ok": text} or {"refused": reason}. Tasks are
-`load`, `unload`, `wrap`, `replace:SLOT`, the scans `scan_board`, `scan_module` and `scan_tray`,
-`ping`, and `belong:PID` by which a station takes over a twin. `truth` is answered only when the
-twin was told to (tests).
+`load`, `unload`, `wrap`, `clean_pad`, `replace:SLOT`, the scans `scan_board`, `scan_module` and
+`scan_tray`, `ping`, and `belong:PID` by which a station takes over a twin. `truth` is answered only
+when the twin was told to (tests).
 """
 
 import json
@@ -75,6 +75,7 @@ class HandsServer(threading.Thread):
             "load": world.load,
             "unload": world.unload,
             "wrap": world.wrap,
+            "clean_pad": world.clean_pad,
             "replace": lambda: world.swap(int(argument)),
             "scan_board": world.scan_board,
             "scan_module": world.scan_module,

@@ -242,6 +242,17 @@ def _profile(folder: Path, speed: float) -> Profile:
                 "surface_z_mm": 5.0,
             },
             "board": {"origin_x_mm": 1040.0, "origin_y_mm": 400.0, "surface_z_mm": 8.0},
+            "target": {
+                "origin_x_mm": 770.0,
+                "origin_y_mm": 100.0,
+                "surface_z_mm": 6.0,
+                "pitch_mm": 5.0,
+                "pitch_sigma_rel": 2e-5,
+                "dot_sigma_mm": 1e-3,
+                "columns": 11,
+                "rows": 11,
+                "pad_mm": (812.0, 100.0),
+            },
             "safety": {
                 "max_current_a": 1.5e-3,
                 "max_temperature_c": 40.0,

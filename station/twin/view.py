@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from station.catalogue import BoardShape
 from station.profile import Profile
+from station.twin.target import Target
 from station.twin.truth import BoardTruth, TileTruth
 from vision.camera import CameraModel
 from vision.render import (
@@ -84,6 +85,7 @@ class View:
         board: tuple[BoardTruth, Place] | None,
         *,
         lamp: float,
+        target: Target | None = None,
     ) -> Scene:
         """The scene below the camera when the nozzle is at `head_mm`."""
         camera = self.profile.camera
@@ -95,6 +97,10 @@ class View:
         for tile in tiles:
             if self._near(axis, tile.x_mm, tile.y_mm):
                 items.append(self._tile_item(tile, axis, self._scale(head_mm[2], tile.top_z_mm)))
+        blur_px = PSF_SIGMA_PX
+        if target is not None and self._near(axis, target.x_mm, target.y_mm):
+            items += self._target_items(target, axis, head_mm[2])
+            blur_px = math.hypot(blur_px, target.defocus_px(self._out_of_focus(head_mm[2])))
         return Scene(
             background=Background(
                 kind="plate" if over_board else "tray",
@@ -103,8 +109,22 @@ class View:
             ),
             items=tuple(items),
             light=Light(level=lamp),
-            psf_sigma_px=PSF_SIGMA_PX,
+            psf_sigma_px=blur_px,
         )
+
+    def _target_items(
+        self, target: Target, axis: tuple[float, float], head_z_mm: float
+    ) -> list[FiducialItem]:
+        camera, section = self.profile.camera, self.profile.target
+        assert section is not None
+        reach_mm = 0.6 * math.hypot(camera.width_px, camera.height_px) * camera.mm_per_px
+        return target.items(axis, self._scale(head_z_mm, section.surface_z_mm), reach_mm)
+
+    def _out_of_focus(self, head_z_mm: float) -> float:
+        """How far the target is from the plane in focus."""
+        section = self.profile.target
+        assert section is not None
+        return head_z_mm - self.profile.camera.working_distance_mm - section.surface_z_mm
 
     def _scale(self, head_z_mm: float, plane_z_mm: float) -> float:
         return self.profile.camera.working_distance_mm / max(head_z_mm - plane_z_mm, 1.0)

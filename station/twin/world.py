@@ -18,6 +18,7 @@ from station.catalogue import BoardShape, Catalogue
 from station.events import RefusedError
 from station.profile import Profile
 from station.tray import format_tray_map
+from station.twin.target import Target
 from station.twin.truth import (
     BoardTruth,
     ChannelTruth,
@@ -84,6 +85,7 @@ class World:
             catalogue.tile_formats[self._shape.positions[0].format_code].dimple.diameter_mm,
             seed,
         )
+        self._target = Target(profile.target, seed=seed) if profile.target else None
         self._clean: tuple[Scene, NDArray[np.float32]] | None = None
         self._led_run: dict[str, Any] = {}
         self.lid_closed = True
@@ -123,6 +125,12 @@ class World:
                 else there
                 for slot, there in self._tray.items()
             }
+
+    def clean_pad(self) -> None:
+        """Wipe the nozzle's prints off the pad of the calibration target."""
+        with self._lock:
+            if self._target is not None:
+                self._target.wipe()
 
     def swap(self, slot: int) -> None:
         """Take the tile out of a slot and put a good one of the same format there."""
@@ -191,6 +199,8 @@ class World:
             for axis, (at, play) in enumerate(zip(commanded_mm, BACKLASH_MM, strict=True)):
                 low, high = at - play / 2, at + play / 2
                 self._head[axis] = min(max(self._head[axis], low), high)
+            if self._target is not None:
+                self._target.touch(*self.head_mm())
 
     def head_mm(self) -> tuple[float, float, float]:
         with self._lock:
@@ -312,6 +322,7 @@ class World:
                 (*self._tray.values(), *self._placed),
                 board,
                 lamp=self.lamp,
+                target=self._target,
             )
             if self._clean is None or self._clean[0] != scene:
                 self._clean = (scene, render_clean(scene, self._view.camera()))
