@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 
 from drivers.clock import Clock, RealClock
+from drivers.faults import LineFaults
 from drivers.grbl import protocol
 from drivers.grbl.coordinates import Coordinates, millimetres_per
 from drivers.grbl.gcode import (
@@ -18,7 +19,7 @@ from drivers.grbl.gcode import (
 )
 from drivers.grbl.motion import Block, BlockKind, Motion
 from drivers.grbl.protocol import AXES, Triple
-from drivers.loopback import LineFaults, PtyEnd
+from drivers.loopback import PtyEnd
 
 POLL_S = 0.002
 WCO_EVERY = {"idle": 10, "busy": 30}
@@ -45,6 +46,7 @@ class GrblSimulator:
             motion is looked at.
         start_mm: where the axes really are at power-up, 0 to ``travel``.
         settings: values of ``$`` settings that differ from the defaults.
+        faults: what goes wrong on the line.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class GrblSimulator:
         on_move: Callable[[Triple], None] = lambda true_mm: None,
         start_mm: Triple = (120.0, 80.0, 60.0),
         settings: Mapping[int, float] | None = None,
+        faults: LineFaults | None = None,
     ) -> None:
         self._clock = clock or RealClock()
         self._probe = probe
@@ -67,7 +70,7 @@ class GrblSimulator:
         self._coordinates = Coordinates(self._settings)
         self._motion = Motion(travel, start_mm, self._clock.now_s(), on_move)
         self._lock = threading.RLock()
-        self.faults = LineFaults()
+        self.faults = faults or LineFaults()
         self._end = PtyEnd(self, name="grbl", faults=self.faults)
         self.most_bytes_waiting = 0
         self._unread = bytearray()
@@ -324,7 +327,7 @@ class GrblSimulator:
             self._say(f"${number}={shown}")
 
     def _list_info(self) -> None:
-        self._say(f"[VER:{protocol.VERSION}:]")
+        self._say(self.faults.identity(f"[VER:{protocol.VERSION}:]"))
         self._say(f"[OPT:VM,{protocol.PLANNER_BLOCKS},{protocol.RECEIVE_BUFFER_BYTES}]")
 
     def _list_startup_lines(self) -> None:

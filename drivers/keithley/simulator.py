@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from drivers.clock import Clock, RealClock
+from drivers.faults import LineFaults
 from drivers.keithley import protocol
-from drivers.loopback import LineFaults, SocketEnd
+from drivers.loopback import SocketEnd
 
 SETTLING_TIME_S = 0.002
 SERIAL = "04412026"
@@ -59,6 +60,7 @@ class Keithley2450Simulator:
         language: command set that ``*LANG?`` names.
         identity: reply to ``*IDN?``.
         utc_now: time of the entries in the error queue.
+        faults: what goes wrong with the replies.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Keithley2450Simulator:
         language: str = protocol.NATIVE_LANGUAGE,
         identity: str = f"{protocol.MAKER},{protocol.MODEL},{SERIAL},{FIRMWARE}",
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        faults: LineFaults | None = None,
     ) -> None:
         self._load = load
         self._interlock_closed = interlock_closed
@@ -93,7 +96,7 @@ class Keithley2450Simulator:
         self._last: dict[str, str] = {}
         self._settling_from_v = 0.0
         self._settling_since_s = self._clock.now_s()
-        self.faults = LineFaults()
+        self.faults = faults or LineFaults()
         self._end = SocketEnd(
             self._answer_line, name="keithley-2450", host=host, port=port, faults=self.faults
         )
@@ -161,7 +164,7 @@ class Keithley2450Simulator:
 
     def _vocabulary(self) -> dict[str, Callable[[str], str | None]]:
         return {
-            "*IDN?": lambda _: self._identity,
+            "*IDN?": lambda _: self.faults.identity(self._identity),
             "*LANG?": lambda _: self._language,
             "*OPC?": lambda _: "1",
             "*RST": self._reset,
