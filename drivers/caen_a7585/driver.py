@@ -12,6 +12,7 @@ from drivers.errors import (
     WrongInstrument,
 )
 from drivers.roles import BiasReading, Identity
+from drivers.settled import settled
 from drivers.supply import Limits, SteppedSupply
 from drivers.transport import Exchange, LineTransport, SerialTransport
 
@@ -119,16 +120,7 @@ class CaenA7585(SteppedSupply):
                 self._words(exchange, protocol.MAKER_QUERY),
                 self._words(exchange, protocol.MODEL_QUERY),
             )
-        found = self._numbers(exchange)
-        if self._known not in (None, found):
-            # an answer of before may have come late: the second asking has none of its kind left
-            exchange.drain(QUIET_S)
-            if (again := self._numbers(exchange)) != found:
-                raise BrokenReply(
-                    f"the module calls itself {found}, then {again}",
-                    port=self.port,
-                    sent=exchange.sent,
-                )
+        found = settled(exchange, self._numbers, self._known)
         product, serial, firmware = found
         if product not in protocol.PRODUCT_CODES:
             raise WrongInstrument(

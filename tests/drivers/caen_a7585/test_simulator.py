@@ -4,25 +4,13 @@ from drivers.caen_a7585 import CaenA7585Simulator
 from drivers.caen_a7585.protocol import Mode, Register
 from drivers.clock import ScaledClock
 
+from ..hand_clock import HandClock
 from ..raw_port import hold_dialogue, lines
-
-
-class HeldClock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.at_s = 0.0
-
-    def now_s(self) -> float:
-        return self.at_s
-
-    def sleep(self, duration_s: float) -> None:
-        self.at_s += max(0.0, duration_s)
 
 
 @pytest.fixture
 def clock():
-    return HeldClock()
+    return HandClock()
 
 
 @pytest.fixture
