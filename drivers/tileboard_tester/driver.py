@@ -33,7 +33,7 @@ from drivers.tileboard_tester.protocol import (
     ProtocolError,
 )
 from drivers.tileboard_tester.run_file import RunFileError, read_run
-from drivers.transport import ZmqTransport
+from drivers.transport import PortStatistics, ZmqTransport
 
 _POLL_S = 0.02
 _FILE_QUIET_S = 1.0
@@ -101,6 +101,11 @@ class TileboardTester:
     @property
     def identity(self) -> Identity:
         return self._identity
+
+    @property
+    def statistics(self) -> PortStatistics:
+        """How the transactions with the slow control went."""
+        return self._slow.statistics
 
     @property
     def n_channels(self) -> int:
