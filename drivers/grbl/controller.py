@@ -16,7 +16,7 @@ from drivers.errors import (
 from drivers.grbl import protocol
 from drivers.grbl.protocol import Status, Triple, alarm_text
 from drivers.roles import Identity
-from drivers.transport import Exchange, SerialTransport
+from drivers.transport import Exchange, PortStatistics, SerialTransport
 
 QUIET_S = 0.05
 ASK_AGAIN_S = 0.5
@@ -119,6 +119,10 @@ class GrblController:
     @property
     def port(self) -> str:
         return self._transport.port
+
+    @property
+    def statistics(self) -> PortStatistics:
+        return self._transport.statistics
 
     @property
     def restarts(self) -> int:
