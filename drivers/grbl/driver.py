@@ -15,6 +15,7 @@ from drivers.grbl import protocol
 from drivers.grbl.controller import HELD, GrblController
 from drivers.grbl.protocol import AXES, Status, Triple
 from drivers.roles import Identity, Position
+from drivers.transport import PortStatistics
 
 ARRIVAL_TOLERANCE_MM = 0.02
 OFFSET_TOLERANCE_MM = 0.0015
@@ -65,6 +66,11 @@ class GrblGantry:
     @property
     def identity(self) -> Identity:
         return self.controller.identity
+
+    @property
+    def statistics(self) -> PortStatistics:
+        """How the transactions with the controller went."""
+        return self.controller.statistics
 
     @property
     def travel_mm(self) -> Triple:
