@@ -1,7 +1,7 @@
 """A tileboard tester with a board on it: chips, pins, converters, triggers and the data client."""
 
-import contextlib
 import dataclasses
+import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,13 @@ import zmq
 from numpy.typing import NDArray
 
 from drivers.clock import Clock
+from drivers.faults import LineFaults
+from drivers.loopback import ZmqReplyEnd
 from drivers.tileboard_tester import protocol, run_file
 from drivers.tileboard_tester.protocol import Converter, Pin, ProtocolError
 
 PortName = Literal["slow", "fast", "data"]
 FileFault = Literal["truncated", "missing event", "missing word", "repeated word", "corrupt word"]
-_POLL_MS = 20
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,9 @@ class TileboardTesterSimulator:
     nobody. Triggers come at the menu's rate on ``clock``; the file appears when the last one came
     and the data client was started. ``bias_connected``, ``led_on`` and ``dacs`` may be read at any
     time from any thread.
+
+    Args:
+        wires: what goes wrong with the replies of each port, beside ``faults``.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class TileboardTesterSimulator:
         data_port: int = 0,
         supply_v: float = 10.0,
         led_bias_v: float = 6.0,
+        wires: Mapping[PortName, LineFaults] | None = None,
     ) -> None:
         if not 1 <= n_rocs <= protocol.MAX_ROCS:
             raise ValueError(f"n_rocs must be 1..{protocol.MAX_ROCS}, got {n_rocs}")
@@ -126,12 +131,21 @@ class TileboardTesterSimulator:
         self.n_rocs = n_rocs
         self._board = board
         self._clock = clock
-        self._host = host
-        self._ports: dict[PortName, int] = {
-            "slow": slow_port,
-            "fast": fast_port,
-            "data": data_port,
+        ports: Mapping[PortName, int] = {"slow": slow_port, "fast": fast_port, "data": data_port}
+        self.wires: dict[PortName, LineFaults] = {
+            name: (wires or {}).get(name) or LineFaults() for name in ports
         }
+        self._ends = {
+            name: ZmqReplyEnd(
+                functools.partial(self._answer, name),
+                name=f"tester {name}",
+                host=host,
+                port=port,
+                faults=self.wires[name],
+            )
+            for name, port in ports.items()
+        }
+        self._lock = threading.Lock()
         self._supply_v = supply_v
         self._led_bias_v = led_bias_v
         self._direction = 0
@@ -146,24 +160,22 @@ class TileboardTesterSimulator:
         self._target: tuple[Path, str] | None = None
         self._file_index = 0
         self._run: _Run | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def host(self) -> str:
-        return self._host
+        return self._ends["slow"].host
 
     @property
     def slow_port(self) -> int:
-        return self._ports["slow"]
+        return self._ends["slow"].port
 
     @property
     def fast_port(self) -> int:
-        return self._ports["fast"]
+        return self._ends["fast"].port
 
     @property
     def data_port(self) -> int:
-        return self._ports["data"]
+        return self._ends["data"].port
 
     @property
     def n_channels(self) -> int:
@@ -189,72 +201,37 @@ class TileboardTesterSimulator:
         return self._fast_state == protocol.RUNNING
 
     def start(self) -> None:
-        """Bind the sockets and serve; a second start after a stop uses the same ports."""
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        sockets: dict[PortName, zmq.Socket[bytes]] = {}
+        """Bind the sockets and serve; a second start after a stop uses the same ports.
+
+        Raises:
+            zmq.ZMQError: a port is taken.
+        """
+        started: list[ZmqReplyEnd] = []
         try:
-            for name, port in self._ports.items():
-                sockets[name] = context.socket(zmq.ROUTER)
-                sockets[name].setsockopt(zmq.LINGER, 0)
-                if port:
-                    sockets[name].bind(f"tcp://{self._host}:{port}")
-                else:
-                    self._ports[name] = sockets[name].bind_to_random_port(f"tcp://{self._host}")
+            for end in self._ends.values():
+                end.start()
+                started.append(end)
         except zmq.ZMQError:
-            context.destroy(linger=0)
+            for end in started:
+                end.stop()
             raise
-        self._stopping.clear()
-        self._thread = threading.Thread(
-            target=self._serve, args=(context, sockets), name="tester simulator", daemon=True
-        )
-        self._thread.start()
 
     def stop(self) -> None:
         """Stop serving; the state stays. Does nothing when it is not running."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._stopping.set()
-        thread.join()
+        for end in self._ends.values():
+            end.stop()
         run = self._run
         if run is not None and run.thread is not None:
             run.thread.join()
 
-    def _serve(
-        self,
-        context: "zmq.Context[zmq.Socket[bytes]]",
-        sockets: dict[PortName, "zmq.Socket[bytes]"],
-    ) -> None:
-        try:
-            poller = zmq.Poller()
-            names: dict[Any, PortName] = {}
-            for name, server in sockets.items():
-                poller.register(server, zmq.POLLIN)
-                names[server] = name
-            while not self._stopping.is_set():
-                for server, _ in poller.poll(_POLL_MS):
-                    # a client's envelope (its route, its request number) ends with an empty part
-                    message = server.recv_multipart()
-                    end = message.index(b"") + 1 if b"" in message else len(message)
-                    if len(message) > end:
-                        self._answer(server, names[server], message[:end], message[end:])
-        finally:
-            context.destroy(linger=0)
-
-    def _answer(
-        self,
-        server: "zmq.Socket[bytes]",
-        name: PortName,
-        envelope: list[bytes],
-        parts: list[bytes],
-    ) -> None:
-        reply = self._reply(name, [part.decode("utf-8", "replace") for part in parts]).encode()
-        if _take_one(self.faults.silent, name):
-            return
-        if _take_one(self.faults.garbled, name):
-            reply = b"{\x7f]: " + reply[::-1]
-        with contextlib.suppress(zmq.ZMQError):
-            server.send_multipart([*envelope, reply])
+    def _answer(self, name: PortName, parts: list[bytes]) -> list[bytes] | None:
+        with self._lock:
+            reply = self._reply(name, [part.decode("utf-8", "replace") for part in parts]).encode()
+            if _take_one(self.faults.silent, name):
+                return None
+            if _take_one(self.faults.garbled, name):
+                reply = b"{\x7f]: " + reply[::-1]
+            return [reply]
 
     def _reply(self, name: PortName, parts: list[str]) -> str:
         self._finish_run()
