@@ -18,7 +18,7 @@ from station.line import Line
 from station.run_record import Crew
 from station.twin.server import Twin
 
-Measure = Callable[..., None]
+Measure = Callable[..., db.Reading]
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def measure(store: Store, run: db.Run, module: db.Part) -> Measure:
         store.record(reading)
         return reading
 
-    return record  # type: ignore[return-value]
+    return record
 
 
 def test_the_ceiling_is_6_v_over_the_breakdown_at_the_boards_temperature() -> None:
