@@ -18,7 +18,7 @@ from drivers.roles import BiasReading, Checkpoint
 from drivers.supply.judging import JudgedSupply
 from drivers.supply.primitives import Limits
 from drivers.supply.ramp import insist, steps
-from drivers.transport import Exchange, LineTransport, PortStatistics
+from drivers.transport import Exchange, LineTransport
 
 GRACE_S = 0.02
 """Real seconds for which a descent lets another thread finish its transaction."""
