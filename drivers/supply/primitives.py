@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn
 from drivers.clock import Clock, RealClock
 from drivers.errors import LimitsNotProgrammed, SetpointRefused, WrongInstrument
 from drivers.roles import BiasReading, Identity
-from drivers.transport import Exchange, LineTransport
+from drivers.transport import Exchange, LineTransport, PortStatistics
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Supply(ABC):
         """Measure voltage and current, and read set-point, output and compliance."""
         with self._transaction() as exchange:
             return self._read(exchange)
+
+    @property
+    def statistics(self) -> PortStatistics:
+        """How the transactions with the supply went."""
+        return self._transport.statistics
 
     def interrupt(self) -> None:
         """Break off the transaction that another thread has under way."""
