@@ -140,8 +140,7 @@ class Keithley2400Simulator(ScpiMachine):
     def true_voltage_v(self) -> float:
         """The voltage at the terminals now, for tests and the twin."""
         with self._lock:
-            self._let_pass()
-            return self.terminals.voltage_v()
+            return self.terminals.voltage_v(at_s=self._let_pass())
 
     def true_limits(self) -> tuple[float, float]:
         """Over-voltage protection (V) and compliance (A) that hold now, for tests."""
@@ -157,7 +156,8 @@ class Keithley2400Simulator(ScpiMachine):
             self._clock.sleep(ends_s - self._clock.now_s() + 1e-3)
             self._let_pass()
 
-    def _let_pass(self) -> None:
+    def _let_pass(self) -> float:
+        """Let the sweep and the output-enable line act up to now, which is returned."""
         now_s = self._clock.now_s()
         while (sweep := self._sweep) is not None:
             due_s = sweep.since_s + (sweep.done + 1) * sweep.per_point_s
@@ -165,7 +165,7 @@ class Keithley2400Simulator(ScpiMachine):
                 break
             self._drive(at_s=due_s)
             self._state.readings.append(self._measured(due_s))
-            limited = self.terminals.limited()
+            limited = self.terminals.limited(at_s=due_s)
             sweep.done += 1
             if sweep.done == len(sweep.points_v) or (limited and self._state.aborts == "LATE"):
                 self._sweep = None
@@ -174,7 +174,8 @@ class Keithley2400Simulator(ScpiMachine):
         if self._state.output_on and not self._may_be_on():
             self._state.output_on = False
             self._sweep = None
-            self._drive()
+            self._drive(at_s=now_s)
+        return now_s
 
     def _may_be_on(self) -> bool:
         watched = self._state.output_enable or (
@@ -204,14 +205,18 @@ class Keithley2400Simulator(ScpiMachine):
         voltage_v = state.set_v
         if "VOLT" in state.sense_functions:
             status |= protocol.STATUS_VOLTAGE_MEASURED
-            voltage_v = self.terminals.voltage_v() + self._rng.normal() * averaging * self._noise_v
+            voltage_v = (
+                self.terminals.voltage_v(at_s=at_s) + self._rng.normal() * averaging * self._noise_v
+            )
         if "CURR" in state.sense_functions:
             status |= protocol.STATUS_CURRENT_MEASURED
-        if self.terminals.limited():
+        if self.terminals.limited(at_s=at_s):
             status |= protocol.STATUS_COMPLIANCE
         if abs(state.set_v) > state.overvoltage_v:
             status |= protocol.STATUS_OVERVOLTAGE
-        current_a = self.terminals.current_a() + self._rng.normal() * averaging * self._noise_a
+        current_a = (
+            self.terminals.current_a(at_s=at_s) + self._rng.normal() * averaging * self._noise_a
+        )
         if abs(current_a) > 1.1 * self._model.max_low_a:
             status |= protocol.STATUS_OVERFLOW
             current_a = math.copysign(protocol.OVERFLOW, current_a)

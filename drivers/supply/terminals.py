@@ -53,19 +53,20 @@ class Terminals:
         self._target_v = target_v
         self._limit_a = limit_a
 
-    def voltage_v(self) -> float:
-        self._advance()
+    def voltage_v(self, *, at_s: float | None = None) -> float:
+        """The voltage now, or at ``at_s`` where nobody has looked later yet."""
+        self._advance(at_s)
         return self._voltage_v
 
-    def current_a(self) -> float:
+    def current_a(self, *, at_s: float | None = None) -> float:
         """What flows into the load; the limit while that holds the voltage down."""
-        self._advance()
+        self._advance(at_s)
         drawn_a = self._load(self._voltage_v)
         return math.copysign(min(abs(drawn_a), self._limit_a), drawn_a)
 
-    def limited(self) -> bool:
+    def limited(self, *, at_s: float | None = None) -> bool:
         """Whether the current limit holds the voltage below its target."""
-        self._advance()
+        self._advance(at_s)
         return self._limited
 
     def _advance(self, until_s: float | None = None) -> None:

@@ -31,7 +31,7 @@ def reading(set_v: str, measured: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
-# seconds since power-on; status word: measured voltage (bit 11) and current (12), voltage sourced (14)
+# seconds since power-on; bits 11 and 12: voltage and current measured; bit 14: voltage sourced
 TIME = "+1.000000E+00"
 STATUS = "+2.252800E+04"
 ZERO = "+0.000000E+00"
