@@ -48,13 +48,18 @@ def _keep(path: Path) -> Path | None:
         name = f"{path.name}.{stamp}{f'-{number}' if number else ''}.bak"
         kept = path.with_name(name)
         try:
-            with kept.open("xb") as file:
-                file.write(path.read_bytes())
-                os.fsync(file.fileno())
+            file = kept.open("xb")
         except FileExistsError:
             number += 1
-        else:
-            return kept
+            continue
+        try:
+            with file:
+                file.write(path.read_bytes())
+                os.fsync(file.fileno())
+        except OSError:
+            kept.unlink(missing_ok=True)
+            raise
+        return kept
 
 
 def _sync_folder(folder: Path) -> None:
