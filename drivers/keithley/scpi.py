@@ -2,6 +2,18 @@
 
 from drivers.errors import BrokenReply, InstrumentRefused
 from drivers.keithley.protocol import QueuedError, parse_error, parse_flag, parse_number
+
+__all__ = [
+    "ask",
+    "ask_all",
+    "ask_flag",
+    "ask_number",
+    "ask_twice",
+    "command",
+    "drain_errors",
+    "parse_flag",
+    "parse_number",
+]
 from drivers.transport import Exchange
 
 NEXT_ERROR = ":SYST:ERR?"
