@@ -62,6 +62,7 @@ class GrblController:
         self._wco: Triple | None = None
         self._last_alarm: int | None = None
         self._deaf = False
+        self._has_mist = False
         self._restarts = 0
         self._infos_awaited = 0
         self.messages: list[str] = []
@@ -123,6 +124,16 @@ class GrblController:
     @property
     def statistics(self) -> PortStatistics:
         return self._transport.statistics
+
+    @property
+    def has_mist(self) -> bool:
+        """Whether the firmware was built with the second output."""
+        return self._has_mist
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether an alarm at a limit was seen and no restart since; the outputs are off then."""
+        return self._deaf
 
     @property
     def restarts(self) -> int:
@@ -454,8 +465,8 @@ class GrblController:
             if version is None:
                 refusal = line if protocol.error_number(line) is not None else refusal
                 self._take_push(line)
-        while exchange.receive() != "ok":
-            pass
+        while (line := exchange.receive()) != "ok":
+            self._has_mist = self._has_mist or protocol.tells_mist(line)
         self._infos_awaited -= 1
         if self._infos_awaited > 0:
             exchange.drain(QUIET_S)

@@ -13,9 +13,12 @@ from drivers.errors import (
 )
 from drivers.grbl import protocol
 from drivers.grbl.controller import HELD, GrblController
+from drivers.grbl.outputs import GrblVacuumGripper
 from drivers.grbl.protocol import AXES, Status, Triple
 from drivers.roles import Identity, Position
 from drivers.transport import PortStatistics
+
+__all__ = ["GrblGantry", "GrblVacuumGripper"]
 
 ARRIVAL_TOLERANCE_MM = 0.02
 OFFSET_TOLERANCE_MM = 0.0015
@@ -352,54 +355,6 @@ class _OneMove:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-class GrblVacuumGripper:
-    """A vacuum on the flood output (M8, 0xA0), its switch on the probe input (``Pn:P``)."""
-
-    def __init__(self, controller: GrblController) -> None:
-        self.controller = controller
-
-    def grip(self) -> None:
-        """Switch the vacuum on and see it on; does not wait for a tile to be held.
-
-        Raises:
-            InstrumentRefused: the controller is in alarm or moving, or the output stays off.
-        """
-        self.controller.command("M8")
-        self._expect_vacuum("F" in self.controller.accessories(), "on", "M8")
-
-    def release(self) -> None:
-        """Switch the vacuum off and see it off; the other output stays as it is.
-
-        Raises:
-            InstrumentRefused: the controller is in alarm or moving, or the output stays on.
-        """
-        modes = self.controller.modes()
-        if "M8" not in modes:
-            return
-        if "M7" in modes:
-            self.controller.send_realtime(protocol.FLOOD_TOGGLE)
-            sent = repr(protocol.FLOOD_TOGGLE)
-        else:
-            self.controller.command("M9")
-            sent = "M9"
-        self._expect_vacuum("F" not in self.controller.accessories(), "off", sent)
-
-    def holding(self) -> bool:
-        return "P" in self.controller.status().pins
-
-    def vacuum_on(self) -> bool:
-        return "F" in self.controller.accessories()
-
-    def _expect_vacuum(self, as_wanted: bool, wanted: str, sent: str) -> None:
-        if not as_wanted:
-            raise InstrumentRefused(
-                f"the vacuum does not switch {wanted}",
-                port=self.controller.port,
-                sent=sent,
-                advice="Wait until the gantry stands still; acknowledge an alarm; then retry.",
-            )
 
 
 def _close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -283,6 +283,15 @@ def parse_modes(lines: list[str], *, port: str) -> frozenset[str]:
     return frozenset(words)
 
 
+_OPTIONS = re.compile(r"\[OPT:([^,\]]*),\d+,\d+\]")
+
+
+def tells_mist(line: str) -> bool:
+    """Whether the options of the build, as ``$I`` tells them, have the second output."""
+    match = _OPTIONS.fullmatch(line)
+    return match is not None and "M" in match[1]
+
+
 def is_banner(line: str) -> bool:
     return line.startswith("Grbl ")
 

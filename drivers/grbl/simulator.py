@@ -17,9 +17,9 @@ from drivers.grbl.gcode import (
     parse_line,
     strip_comments,
 )
-from drivers.grbl.motion import Block, BlockKind, Motion
 from drivers.grbl.protocol import AXES, Triple
 from drivers.loopback import PtyEnd
+from drivers.simulated_axes import Block, BlockKind, Motion
 
 POLL_S = 0.002
 WCO_EVERY = {"idle": 10, "busy": 30}
@@ -388,7 +388,7 @@ class GrblSimulator:
                 self._say("ok")
                 self._restart()
                 raise _RestartedError
-            yield from self._run_axis(axis, switch - self._motion.true_mm[axis], seek)
+            yield from self._run_axis(axis, self._motion.distance_to(axis, switch, towards), seek)
             yield from self._run_axis(axis, -towards * pull_off, seek)
             yield from self._run_axis(axis, towards * pull_off, feed)
             yield from self._run_axis(axis, -towards * pull_off, feed)

@@ -1,4 +1,4 @@
-"""How a simulated gantry moves: straight lines at constant feed, no acceleration."""
+"""How the axes of a simulated gantry move: straight lines at constant feed, no acceleration."""
 
 import math
 from collections import deque
@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from drivers.grbl.protocol import Triple
-
+Triple = tuple[float, float, float]
 BlockKind = Literal["jog", "line", "homing"]
 LIMIT_MARGIN_MM = 0.01
 
@@ -25,7 +24,8 @@ class Motion:
     """Three axes and the queue of their moves.
 
     The controller counts in machine coordinates; ``true_mm`` is where the axes really are, from 0
-    to the travel. The two differ by a shift that homing removes and lost steps bring back.
+    to the travel. The two differ by a shift that homing removes and lost steps bring back, and by
+    half the play of an axis, towards where it came from.
     """
 
     def __init__(
@@ -34,8 +34,11 @@ class Motion:
         start_mm: Triple,
         now_s: float,
         on_move: Callable[[Triple], None] = lambda true_mm: None,
+        backlash_mm: Triple = (0.0, 0.0, 0.0),
     ) -> None:
         self._on_move = on_move
+        self._backlash_mm = backlash_mm
+        self._driven_mm = list(start_mm)
         self.travel_mm = travel_mm
         self.machine: Triple = (0.0, 0.0, 0.0)
         self.true_mm = start_mm
@@ -82,10 +85,16 @@ class Motion:
         """Let the present place have these machine coordinates."""
         self.machine = machine
 
+    def distance_to(self, axis: int, place_mm: float, towards: int) -> float:
+        """How far an axis must be driven until it truly is at a place, in that direction."""
+        play = self._backlash_mm[axis] / 2
+        return place_mm + towards * play - self._driven_mm[axis]
+
     def lose_steps(self, axis: int, lost_mm: float) -> None:
         """Shift the true position of an axis without the controller knowing."""
         true = list(self.true_mm)
         true[axis] += lost_mm
+        self._driven_mm[axis] += lost_mm
         self.true_mm = (true[0], true[1], true[2])
 
     def advance(self, now_s: float) -> None:
@@ -118,10 +127,14 @@ class Motion:
         for axis, (here, there) in enumerate(zip(self.machine, machine, strict=True)):
             if axis in self.stuck or here == there:
                 continue
-            true[axis] += there - here
+            self._driven_mm[axis] += there - here
+            play = self._backlash_mm[axis] / 2
+            driven = self._driven_mm[axis]
+            true[axis] = min(max(true[axis], driven - play), driven + play)
             low, high = -LIMIT_MARGIN_MM, self.travel_mm[axis] + LIMIT_MARGIN_MM
             if kind != "homing" and not low <= true[axis] <= high:
                 true[axis] = min(max(true[axis], low), high)
+                self._driven_mm[axis] = min(max(driven, low - play), high + play)
                 self.limit_hit = axis
         self.true_mm = (true[0], true[1], true[2])
         self.machine = machine

@@ -1,0 +1,454 @@
+"""A gantry on a controller that runs Marlin, Smoothie or RepRapFirmware."""
+
+import math
+import threading
+from dataclasses import dataclass
+
+from drivers.clock import Clock
+from drivers.errors import (
+    BrokenReply,
+    InstrumentError,
+    InstrumentInterrupted,
+    InstrumentRefused,
+    InstrumentTimeout,
+    MachineAlarm,
+    MotionStopped,
+    NotHomed,
+    SetpointRefused,
+)
+from drivers.marlin import protocol
+from drivers.marlin.controller import MarlinController
+from drivers.marlin.protocol import AXES, DUET, Triple
+from drivers.roles import Identity, Position
+
+ARRIVAL_TOLERANCE_MM = 0.03
+HOMING_DEADLINE_S = 180.0
+MOVE_MARGIN_S = 10.0
+STOP_WITHIN_S = 3.0
+"""Real seconds after which a motion that a stop does not end is killed."""
+STATUS_POLL_S = 0.1
+READINGS = 4
+
+
+@dataclass(frozen=True)
+class _Leg:
+    start: Triple
+    goal: Triple
+    feed_mm_per_min: float
+    began_s: float
+
+    def at(self, now_s: float) -> Triple:
+        length = math.dist(self.start, self.goal)
+        done = (now_s - self.began_s) * self.feed_mm_per_min / 60
+        part = 1.0 if length == 0 else min(1.0, max(0.0, done / length))
+        x, y, z = (a + (b - a) * part for a, b in zip(self.start, self.goal, strict=True))
+        return x, y, z
+
+
+class MarlinGantry:
+    """Three axes moved by a controller of the Marlin family.
+
+    Positions run from 0 to the travel: the controller's own, less its lowest ones. A move ends
+    when the controller says so and reports the target.
+
+    None of these firmwares says where the axes are while they move: their `M114` tells the target,
+    or answers only at the end. :meth:`position` is then computed from start, target and feed. None
+    decelerates on a stop either, so that the gantry must be homed after one.
+
+    Args:
+        travel_mm: length of the axes; asked from the controller when left out.
+        max_feed_mm_per_min: highest rates of the axes; asked from the controller when left out,
+            and not checked where it does not tell.
+
+    Raises:
+        InstrumentRefused: nobody tells the travel, or the controller tells a shorter one.
+    """
+
+    def __init__(
+        self,
+        controller: MarlinController,
+        *,
+        travel_mm: Triple | None = None,
+        max_feed_mm_per_min: Triple | None = None,
+    ) -> None:
+        self.controller = controller
+        self._dialect = controller.firmware.dialect
+        self._lowest, self._travel_mm = self._find_limits(travel_mm)
+        self._rates = max_feed_mm_per_min or protocol.parse_rates(
+            controller.command(
+                protocol.SETTINGS, wanted=lambda line: protocol.parse_rates([line]) is not None
+            )
+            if self._dialect is not DUET
+            else []
+        )
+        self._motion = threading.Lock()
+        self._stops = 0
+        self._leg: _Leg | None = None
+        self._homing = False
+        self._unsure = False
+
+    @classmethod
+    def open(
+        cls,
+        port: str,
+        *,
+        baud: int = protocol.BAUDS["marlin"],
+        clock: Clock | None = None,
+        travel_mm: Triple | None = None,
+        max_feed_mm_per_min: Triple | None = None,
+    ) -> "MarlinGantry":
+        """Connect to a serial port or pseudo-terminal."""
+        controller = MarlinController.open(port, baud=baud, clock=clock)
+        try:
+            return cls(controller, travel_mm=travel_mm, max_feed_mm_per_min=max_feed_mm_per_min)
+        except BaseException:
+            controller.close()
+            raise
+
+    @property
+    def identity(self) -> Identity:
+        return self.controller.identity
+
+    @property
+    def travel_mm(self) -> Triple:
+        return self._travel_mm
+
+    @property
+    def stops_at_once(self) -> bool:
+        """Whether the controller sees a stop before anything else that waits in its buffer.
+
+        Where it does not, a stop acts when the controller reads the line: at once while it waits
+        for a motion, late while it is busy with something else.
+        """
+        return self.controller.firmware.stops_at_once
+
+    def is_homed(self) -> bool:
+        """Whether the controller was homed through this driver and not reset or stopped since."""
+        if self._leg is not None:
+            return True
+        return not self._homing and not self._unsure and self.controller.is_homed()
+
+    def home(self) -> None:
+        """Find the limit switches; leaves the axes at their homed positions.
+
+        Raises:
+            MachineAlarm: the controller halted (a switch was not found) or restarted.
+            InstrumentRefused: it answers with an error, or the gantry is moving.
+            MotionStopped: stopped on request.
+        """
+        with self._moving():
+            self._forget_home()
+            stops, restarts = self._stops, self.controller.restarts
+            self._homing = True
+            try:
+                for line in (*protocol.MILLIMETRES_ABSOLUTE, self.controller.firmware.home):
+                    self.controller.command(line, deadline_s=HOMING_DEADLINE_S)
+                self._wait(HOMING_DEADLINE_S, stops, "homing")
+            except (InstrumentInterrupted, MachineAlarm) as error:
+                raise self._stopped_or(error, stops, "homing") from error
+            finally:
+                self._homing = False
+            if stops != self._stops:
+                raise self._stopped("homing")
+            self._read_twice()
+            self.controller.remember_homed(homed=True)
+            if restarts != self.controller.restarts:
+                self._forget_home()
+                raise MachineAlarm("the controller restarted", port=self.controller.port)
+            self._unsure = False
+
+    def move_to(
+        self,
+        x_mm: float | None = None,
+        y_mm: float | None = None,
+        z_mm: float | None = None,
+        *,
+        feed_mm_per_min: float,
+    ) -> None:
+        """Go in a straight line and return on arrival; axes left out stay where they are.
+
+        Args:
+            feed_mm_per_min: speed along the line; refused above the highest rate of the axes
+                named, where the controller tells it.
+
+        Raises:
+            SetpointRefused: a target outside the travel, or a feed that no axis named can do.
+            NotHomed: the machine does not know where it is.
+            MotionStopped: stopped before the target, or it does not arrive.
+            MachineAlarm: the controller halted or restarted.
+            InstrumentRefused: another move is under way, or the controller refuses.
+        """
+        target = {
+            axis: value
+            for axis, value in zip(AXES, (x_mm, y_mm, z_mm), strict=True)
+            if value is not None
+        }
+        self._check_target(target, feed_mm_per_min)
+        with self._moving():
+            stops = self._stops
+            if not self.is_homed():
+                raise NotHomed("the gantry is not homed", port=self.controller.port)
+            if not target:
+                return
+            start = self._read_position()
+            x, y, z = (target.get(axis, here) for axis, here in zip(AXES, start, strict=True))
+            clock = self.controller.clock
+            self._leg = _Leg(start, (x, y, z), feed_mm_per_min, clock.now_s())
+            try:
+                self._go(target, feed_mm_per_min, start, (x, y, z), stops)
+            except (InstrumentInterrupted, MachineAlarm) as error:
+                raise self._stopped_or(error, stops, "a move") from error
+            finally:
+                self._leg = None
+
+    def position(self) -> Position:
+        """Where the controller believes to be; computed while a move is under way.
+
+        Raises:
+            NotHomed: it does not know.
+        """
+        leg = self._leg
+        if leg is not None:
+            return Position(*leg.at(self.controller.clock.now_s()))
+        if not self.is_homed():
+            raise NotHomed("the position is not known before homing", port=self.controller.port)
+        return Position(*self._read_twice())
+
+    def state(self) -> str:
+        """Idle, Run, Home or Alarm; during a motion without asking the controller."""
+        if self._homing:
+            return "Home"
+        if self._leg is not None:
+            return "Run"
+        try:
+            self._read_position()
+        except MachineAlarm:
+            if self.controller.halted:
+                return "Alarm"
+            raise
+        return "Alarm" if self.controller.halted else "Idle"
+
+    def stop(self) -> None:
+        """Stop at once; the blocked :meth:`move_to` or :meth:`home` raises. Home afterwards.
+
+        What :attr:`stops_at_once` denies is told there. A motion that does not end is killed with
+        `M112`: the controller then needs its reset button.
+        """
+        self._stops += 1
+        moving = self._motion.locked()
+        if not moving and self._dialect.stop_halts:
+            # a halt at a standstill would only cost the position
+            return
+        self._unsure = self._unsure or moving
+        self.controller.send_realtime(self._dialect.stop)
+        if self._dialect.stop_halts:
+            self.controller.note_halt("stopped on request")
+        if self._motion.acquire(timeout=STOP_WITHIN_S):
+            self._motion.release()
+            return
+        self.kill()
+        self.controller.interrupt()
+
+    def kill(self) -> None:
+        """Send `M112` past everything: the controller is dead until its reset button is pressed.
+
+        It acts at once only where :attr:`stops_at_once`; elsewhere when the line is read.
+        """
+        self._unsure = True
+        self.controller.send_realtime(f"\n{protocol.STOP_ALL}\n".encode())
+
+    def recover(self) -> None:
+        """End a halt on request of a person; nothing moves. Home afterwards.
+
+        Raises:
+            InstrumentRefused: something moves.
+            InstrumentTimeout: the controller was killed and needs its reset button.
+        """
+        with self._moving():
+            self._unsure = True
+            self.controller.restart()
+            self._forget_home()
+
+    def interrupt(self) -> None:
+        """Break off the transactions that other threads have under way."""
+        self.controller.interrupt()
+
+    def endstops(self) -> dict[str, bool]:
+        """The inputs by name, such as x_min or z_probe: whether they are triggered."""
+        lines = self.controller.ask(protocol.ENDSTOPS, protocol.is_endstops)
+        return protocol.parse_endstops(lines, self._dialect, port=self.controller.port)
+
+    def close(self) -> None:
+        """Stop a move that is under way and give the port back; outputs stay."""
+        try:
+            if self._motion.locked():
+                self.stop()
+        finally:
+            self.controller.close()
+
+    def _go(
+        self, target: dict[str, float], feed: float, start: Triple, goal: Triple, stops: int
+    ) -> None:
+        words = " ".join(
+            f"{axis.upper()}{value + self._lowest[AXES.index(axis)]:.3f}"
+            for axis, value in target.items()
+        )
+        for line in protocol.MILLIMETRES_ABSOLUTE:
+            self.controller.command(line)
+        if stops != self._stops:
+            raise self._stopped("a move")
+        self.controller.command(f"G1 {words} F{feed:.1f}", deadline_s=MOVE_MARGIN_S)
+        slowest = min(feed, *(self._rates or (feed,)))
+        self._wait(2 * math.dist(start, goal) / slowest * 60 + MOVE_MARGIN_S, stops, "a move")
+        if stops != self._stops:
+            raise self._stopped("a move")
+        here = self._read_position()
+        if any(abs(a - b) > ARRIVAL_TOLERANCE_MM for a, b in zip(here, goal, strict=True)):
+            here = self._read_twice()
+        if any(abs(a - b) > ARRIVAL_TOLERANCE_MM for a, b in zip(here, goal, strict=True)):
+            raise MotionStopped(
+                f"a move ended at {_shown(here)} instead of {_shown(goal)} mm",
+                port=self.controller.port,
+            )
+
+    def _wait(self, within_s: float, stops: int, what: str) -> None:
+        """Until the controller stands still."""
+        if not self._dialect.waits_silently:
+            self._wait_for_answer(within_s, what)
+            return
+        clock = self.controller.clock
+        ends_at_s = clock.now_s() + within_s
+        while stops == self._stops:
+            late = clock.now_s() > ends_at_s
+            (line,) = self.controller.ask(protocol.DUET_STATUS, lambda text: text[:1] == "{")[:1]
+            status = protocol.parse_model(
+                line, port=self.controller.port, sent=protocol.DUET_STATUS
+            )
+            if status in protocol.DUET_STANDING:
+                return
+            if late:
+                self.controller.send_realtime(self._dialect.stop)
+                raise self._late(what)
+            clock.sleep(STATUS_POLL_S)
+
+    def _wait_for_answer(self, within_s: float, what: str) -> None:
+        try:
+            self.controller.command(protocol.WAIT, deadline_s=within_s)
+        except InstrumentTimeout as error:
+            self._unsure = True
+            self.controller.send_realtime(self._dialect.stop)
+            raise self._late(what) from error
+
+    def _late(self, what: str) -> MotionStopped:
+        self._unsure = True
+        return MotionStopped(
+            f"{what} takes much longer than it should and was stopped",
+            port=self.controller.port,
+            advice="Look for a jammed axis and a feed rate override, then home the gantry.",
+        )
+
+    def _read_position(self) -> Triple:
+        lines = self.controller.ask(
+            protocol.POSITION, lambda line: protocol.is_position(line, self._dialect)
+        )
+        here = protocol.parse_position(lines[-1], self._dialect, port=self.controller.port)
+        x, y, z = (value - low for value, low in zip(here, self._lowest, strict=True))
+        return x, y, z
+
+    def _read_twice(self) -> Triple:
+        """Two readings that agree: a digit that was misread on the line is not believed."""
+        seen = [self._read_position()]
+        while len(seen) < READINGS:
+            seen.append(self._read_position())
+            if seen[-1] == seen[-2]:
+                return seen[-1]
+        raise BrokenReply(
+            "the position is another one at each reading",
+            port=self.controller.port,
+            sent=protocol.POSITION,
+        )
+
+    def _find_limits(self, given: Triple | None) -> tuple[Triple, Triple]:
+        if not self._dialect.limits:
+            told = None
+        else:
+            lines = self.controller.command(self._dialect.limits, wanted=protocol.is_limits)
+            told = protocol.parse_limits(lines[0], port=self.controller.port) if lines else None
+        if told is None:
+            if given is None:
+                raise InstrumentRefused(
+                    "the controller does not tell its travel",
+                    port=self.controller.port,
+                    sent=self._dialect.limits,
+                    advice="Set the travel of the gantry in the site profile.",
+                )
+            return (0.0, 0.0, 0.0), given
+        low, high = told
+        x, y, z = (b - a for a, b in zip(low, high, strict=True))
+        if given is not None and any(a > b + 1e-6 for a, b in zip(given, (x, y, z), strict=True)):
+            raise InstrumentRefused(
+                f"the controller's travel is {_shown((x, y, z))} mm, not {_shown(given)}",
+                port=self.controller.port,
+                sent=self._dialect.limits,
+                advice="Correct the travel in the site profile or in the controller.",
+            )
+        return low, given or (x, y, z)
+
+    def _check_target(self, target: dict[str, float], feed_mm_per_min: float) -> None:
+        for axis, value in target.items():
+            travel = self._travel_mm[AXES.index(axis)]
+            if not (math.isfinite(value) and 0 <= value <= travel):
+                raise SetpointRefused(
+                    f"{axis} = {value} mm is outside the travel of 0 to {travel:g} mm",
+                    port=self.controller.port,
+                )
+        highest = math.inf
+        if self._rates is not None:
+            highest = max(self._rates[AXES.index(axis)] for axis in target or AXES)
+        if not (math.isfinite(feed_mm_per_min) and 0 < feed_mm_per_min <= highest):
+            raise SetpointRefused(
+                f"a feed of {feed_mm_per_min} mm/min is outside 0 to {highest:g} mm/min",
+                port=self.controller.port,
+            )
+
+    def _forget_home(self) -> None:
+        self._unsure = True
+        self.controller.remember_homed(homed=False)
+
+    def _stopped_or(self, error: InstrumentError, stops: int, what: str) -> InstrumentError:
+        self._unsure = True
+        return error if stops == self._stops else self._stopped(what)
+
+    def _stopped(self, what: str) -> MotionStopped:
+        self._unsure = True
+        # a stop is acknowledged too, at a time of its own
+        self.controller.resynchronise()
+        return MotionStopped(
+            f"{what} was stopped on request",
+            port=self.controller.port,
+            advice="Make sure that the way is free, then home the gantry.",
+        )
+
+    def _moving(self) -> "_OneMove":
+        return _OneMove(self._motion, self.controller.port)
+
+
+class _OneMove:
+    def __init__(self, lock: threading.Lock, port: str) -> None:
+        self._lock = lock
+        self._port = port
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise InstrumentRefused(
+                "the gantry is moving already",
+                port=self._port,
+                advice="Wait for the end of the move, or stop it.",
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _shown(position: Triple) -> str:
+    return "({:.3f}, {:.3f}, {:.3f})".format(*position)
