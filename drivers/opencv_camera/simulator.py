@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.faults import LineFaults, spoilt
 from drivers.opencv_camera.protocol import JPEG_QUALITY, STREAM_PATH, STREAM_TYPE, part
 
 
@@ -23,6 +24,9 @@ class CameraStreamSimulator:
     picture sent, at the instant of its exposure, on the thread of the client that gets it; it is
     never called while nobody watches. A picture that takes longer than ``1 / fps`` slows the stream
     down, nothing is queued.
+
+    ``faults`` hit pictures: a doubled one is sent twice, and a disconnected camera hangs up on
+    every client and answers nobody until it is back.
     """
 
     def __init__(
@@ -31,9 +35,13 @@ class CameraStreamSimulator:
         fps: float = 30.0,
         port: int = 0,
         host: str = "127.0.0.1",
+        *,
+        faults: LineFaults | None = None,
     ) -> None:
         if not (math.isfinite(fps) and fps > 0):
             raise ValueError(f"fps must be positive and finite, got {fps}")
+        self.faults = faults or LineFaults()
+        self._back_at_s = -math.inf
         self._frame = frame
         self._period_s = 1.0 / fps
         self._host = host
@@ -120,9 +128,27 @@ class CameraStreamSimulator:
                     return
                 due_s = time.monotonic()
                 continue
-            client.sendall(part(self._jpeg()))
+            if not self._send(self._jpeg(), client):
+                return
             due_s = max(due_s + self._period_s, time.monotonic())
             self._stopping.wait(due_s - time.monotonic())
+
+    def _send(self, picture: bytes, client: socket.socket) -> bool:
+        """Send what the faults leave of a picture; False when the camera goes away instead."""
+        fault = self.faults.next_fault(picture)
+        if fault is not None and fault.kind == "disconnect":
+            self._back_at_s = time.monotonic() + fault.delay_s
+            self.drop_clients()
+            return False
+        for delay_s, left in spoilt(picture, fault):
+            self._stopping.wait(delay_s)
+            client.sendall(part(left))
+        return True
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the camera is unplugged just now."""
+        return time.monotonic() < self._back_at_s
 
 
 def _hung_up(client: socket.socket) -> bool:
@@ -173,6 +199,9 @@ class _StreamHandler(BaseHTTPRequestHandler):
         """Say nothing on the terminal."""
 
     def do_GET(self) -> None:
+        if self.server.simulator.is_away:
+            self.close_connection = True
+            return
         if self.path != STREAM_PATH:
             self.send_error(404)
             return
