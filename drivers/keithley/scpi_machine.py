@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
+from drivers.faults import LineFaults
 from drivers.keithley.protocol import header_pattern
-from drivers.loopback import LineFaults, PtyEnd, SocketEnd
+from drivers.loopback import PtyEnd, SocketEnd
 
 Link = Literal["tcp", "pty"]
 Action = Callable[[str], str | None]

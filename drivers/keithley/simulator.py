@@ -13,6 +13,7 @@ from drivers.clock import Clock, RealClock
 from drivers.faults import LineFaults
 from drivers.keithley import protocol
 from drivers.loopback import SocketEnd
+from drivers.supply.terminals import Terminals
 
 SETTLING_TIME_S = 0.002
 SERIAL = "04412026"
@@ -80,7 +81,6 @@ class Keithley2450Simulator:
         utc_now: Callable[[], datetime] = lambda: datetime.now(UTC),
         faults: LineFaults | None = None,
     ) -> None:
-        self._load = load
         self._interlock_closed = interlock_closed
         self._clock = clock or RealClock()
         self._rng = np.random.default_rng(seed)
@@ -94,8 +94,7 @@ class Keithley2450Simulator:
         self._state = _State()
         self._errors: deque[tuple[int, str]] = deque()
         self._last: dict[str, str] = {}
-        self._settling_from_v = 0.0
-        self._settling_since_s = self._clock.now_s()
+        self.terminals = Terminals(load, self._clock, settling_s=SETTLING_TIME_S)
         self.faults = faults or LineFaults()
         self._end = SocketEnd(
             self._answer_line, name="keithley-2450", host=host, port=port, faults=self.faults
@@ -119,14 +118,25 @@ class Keithley2450Simulator:
     def power_cycle(self) -> None:
         """Lose everything that does not survive the mains switch."""
         with self._lock:
-            self._retarget()
             self._state = _State()
             self._errors.clear()
+            self._drive()
 
     def press_output_button(self) -> None:
         """Toggle the output at the front panel, as a person could."""
         with self._lock:
             self._switch_output("OFF" if self._state.output_on else "ON")
+
+    def turn_knob(self, voltage_v: float) -> None:
+        """Change the set-point at the front panel."""
+        with self._lock:
+            self._state.set_v = voltage_v
+            self._drive()
+
+    def true_limits(self) -> tuple[float, float]:
+        """Over-voltage protection (V) and current limit (A) that hold now, for tests."""
+        with self._lock:
+            return self._protection_v(), self._state.current_limit_a
 
     def output_is_on(self) -> bool:
         """The true state, for tests and the twin."""
@@ -138,7 +148,7 @@ class Keithley2450Simulator:
         """The voltage at the terminals now, for tests and the twin."""
         with self._lock:
             self._check_interlock()
-            return self._terminal_voltage_v()[0]
+            return self.terminals.voltage_v()
 
     def _answer_line(self, line: bytes) -> bytes | None:
         replies = []
@@ -191,9 +201,7 @@ class Keithley2450Simulator:
             ":SOURce[1]:VOLTage:ILIMit[:LEVel]?": lambda _: protocol.format_number(
                 self._state.current_limit_a
             ),
-            ":SOURce[1]:VOLTage:ILIMit[:LEVel]:TRIPped?": lambda _: str(
-                int(self._terminal_voltage_v()[1])
-            ),
+            ":SOURce[1]:VOLTage:ILIMit[:LEVel]:TRIPped?": lambda _: str(int(self._limited())),
             ":SOURce[1]:VOLTage:PROTection[:LEVel]": self._set_overvoltage,
             ":SOURce[1]:VOLTage:PROTection[:LEVel]?": lambda _: self._state.overvoltage,
             ":SOURce[1]:VOLTage:PROTection[:LEVel]:TRIPped?": lambda _: str(
@@ -221,8 +229,8 @@ class Keithley2450Simulator:
         return protocol.format_error(*(self._errors.popleft() if self._errors else (0, "")))
 
     def _reset(self, _: str) -> None:
-        self._retarget()
         self._state = _State()
+        self._drive()
 
     def _clear(self, _: str) -> None:
         self._errors.clear()
@@ -232,9 +240,9 @@ class Keithley2450Simulator:
         if function not in ("VOLT", "CURR"):
             raise _ScpiError(-224 if argument else -109)
         if function != self._state.source_function:
-            self._retarget()
             self._state.output_on = False
         self._state.source_function = function
+        self._drive()
 
     def _set_sense_function(self, argument: str) -> None:
         functions = {"CURR": '"CURR:DC"', "VOLT": '"VOLT:DC"', "RES": '"RES"'}
@@ -248,8 +256,8 @@ class Keithley2450Simulator:
         value = _number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
         if abs(value) > protocol.INTERLOCK_FREE_MAX_V and not self._interlock_closed():
             raise _ScpiError(-221)
-        self._retarget()
         self._state.set_v = value
+        self._drive()
 
     def _set_source_current(self, argument: str) -> None:
         self._state.set_a = _number(argument, -protocol.MAX_CURRENT_A, protocol.MAX_CURRENT_A)
@@ -264,15 +272,15 @@ class Keithley2450Simulator:
 
     def _set_current_limit(self, argument: str) -> None:
         value = _number(argument, protocol.MIN_CURRENT_LIMIT_A, protocol.MAX_CURRENT_A)
-        self._retarget()
         self._state.current_limit_a = value
+        self._drive()
 
     def _set_overvoltage(self, argument: str) -> None:
         names = {f"PROT{step_v}" for step_v in protocol.OVERVOLTAGE_STEPS_V} | {"NONE"}
         if argument.upper() not in names:
             raise _ScpiError(-224 if argument else -109)
-        self._retarget()
         self._state.overvoltage = argument.upper()
+        self._drive()
 
     def _set_autorange(self, argument: str) -> None:
         self._state.autorange = _switch(argument)
@@ -286,8 +294,8 @@ class Keithley2450Simulator:
             voltage_v = abs(self._state.set_v)
             if voltage_v > protocol.INTERLOCK_FREE_MAX_V:
                 raise _ScpiError(-221)
-        self._retarget()
         self._state.output_on = on
+        self._drive()
 
     def _check_interlock(self) -> None:
         if (
@@ -295,13 +303,20 @@ class Keithley2450Simulator:
             and abs(self._state.set_v) > protocol.INTERLOCK_FREE_MAX_V
             and not self._interlock_closed()
         ):
-            self._retarget()
             self._state.output_on = False
+            self._drive()
 
-    def _retarget(self) -> None:
-        """The output starts from where it is now towards what is about to be set."""
-        self._settling_from_v = self._source_voltage_v()
-        self._settling_since_s = self._clock.now_s()
+    def _drive(self) -> None:
+        """Send the output stage to where the settings want it."""
+        target_v = 0.0
+        if self._state.output_on and self._state.source_function == "VOLT":
+            limit_v = self._protection_v()
+            target_v = max(-limit_v, min(limit_v, self._state.set_v))
+        limit_a = self._state.current_limit_a if self._state.output_on else math.inf
+        self.terminals.drive(target_v, limit_a)
+
+    def _limited(self) -> bool:
+        return self._state.output_on and self.terminals.limited()
 
     def _protection_v(self) -> float:
         name = self._state.overvoltage
@@ -310,37 +325,12 @@ class Keithley2450Simulator:
     def _protection_acts(self) -> bool:
         return self._state.output_on and abs(self._state.set_v) > self._protection_v()
 
-    def _source_voltage_v(self) -> float:
-        target_v = 0.0
-        if self._state.output_on and self._state.source_function == "VOLT":
-            limit_v = self._protection_v()
-            target_v = max(-limit_v, min(limit_v, self._state.set_v))
-        constants = (self._clock.now_s() - self._settling_since_s) / SETTLING_TIME_S
-        left = math.exp(-constants) if constants < 40 else 0.0
-        return target_v + (self._settling_from_v - target_v) * left
-
-    def _terminal_voltage_v(self) -> tuple[float, bool]:
-        """The voltage that the load gets, and whether the current limit holds it down."""
-        voltage_v = self._source_voltage_v()
-        limit_a = self._state.current_limit_a
-        if not self._state.output_on or abs(self._load(voltage_v)) <= limit_a:
-            return voltage_v, False
-        low, high = 0.0, 1.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            if abs(self._load(middle * voltage_v)) > limit_a:
-                high = middle
-            else:
-                low = middle
-        return low * voltage_v, True
-
     def _read(self, argument: str) -> str:
         self._clock.sleep(self._state.nplc / protocol.POWER_LINE_HZ)
         self._check_interlock()
-        voltage_v, limited = self._terminal_voltage_v()
-        current_a = self._load(voltage_v)
-        if limited:
-            current_a = math.copysign(self._state.current_limit_a, current_a)
+        voltage_v = self.terminals.voltage_v()
+        limited = self._limited()
+        current_a = self.terminals.current_a()
         averaging = 1 / math.sqrt(self._state.nplc)
         current_a += self._rng.normal() * averaging * self._noise_a
         current_a *= 1 + self._rng.normal() * averaging * self._relative_noise

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from drivers.clock import Clock, RealClock
+from drivers.faults import LineFaults
 from drivers.keithley.scpi_machine import (
     Action,
     Link,
@@ -17,7 +18,6 @@ from drivers.keithley.scpi_machine import (
     switch,
 )
 from drivers.keithley2400 import protocol
-from drivers.loopback import LineFaults
 from drivers.supply.terminals import Terminals
 
 FIRMWARE = "C34 Sep 21 2016 15:30:00/A02  /U/M"
@@ -329,7 +329,7 @@ class Keithley2400Simulator(ScpiMachine):
     def _vocabulary(self) -> dict[str, Action]:
         highest_a = self._model.max_low_a
         words: dict[str, Action] = {
-            "*IDN?": lambda _: self._identity,
+            "*IDN?": lambda _: self.faults.identity(self._identity),
             "*OPC?": lambda _: "1",
             "*CLS": self._clear,
             ":SYSTem:ERRor[:NEXT]?": self._next_error,

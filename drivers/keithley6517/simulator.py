@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from drivers.clock import Clock, RealClock
+from drivers.faults import LineFaults
 from drivers.keithley.scpi_machine import Action, Link, ScpiMachine, choice, number, switch
 from drivers.keithley6517 import protocol
-from drivers.loopback import LineFaults
 from drivers.supply.terminals import Terminals
 
 FIRMWARE = "A13/700x"
@@ -215,7 +215,7 @@ class Keithley6517Simulator(ScpiMachine):
 
     def _vocabulary(self) -> dict[str, Action]:
         words: dict[str, Action] = {
-            "*IDN?": lambda _: self._identity,
+            "*IDN?": lambda _: self.faults.identity(self._identity),
             "*CLS": self._clear,
             "*OPC?": lambda _: "1",
             ":SYSTem:ERRor[:NEXT]?": self._next_error,

@@ -74,7 +74,7 @@ RAMPING = [
     *LIMITS_HELD,
     *question(":SOUR:VOLT?", ZERO),
     *command(":SOUR:VOLT 2.000000E+01"),
-    *reading(TWENTY, "+2.000000E-09"),
+    *reading(TWENTY, "+1.999800E-09"),
 ]
 RAMPING_DOWN = [
     *question(":OUTP?", "1"),
