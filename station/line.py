@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from drivers.roles import (
     Scanner,
 )
 from station.bias_ceiling import BiasCeiling
+from station.configuration import calibration_of, instruments_of
 from station.frames import FrameWatch
 from station.journal import Journal
 from station.journaled import journaled
@@ -252,23 +253,11 @@ class Line:
 
     def snapshot(self) -> dict[str, Any]:
         """Identity of every instrument, for the run's record."""
-        return {
-            role: asdict(identity)
-            for role, identity in (
-                ("bias", self.bias.identity),
-                ("readout", self.readout.identity),
-                ("gantry", self.gantry.identity),
-                ("camera", self.camera.identity),
-            )
-        }
+        return instruments_of(self)
 
     def calibration(self) -> dict[str, Any]:
-        camera = self.profile.camera
-        return {
-            "camera": camera.model_dump(include=_CAMERA_CALIBRATION),
-            "tray": self.profile.tray.model_dump(),
-            "board": self.profile.board.model_dump(),
-        }
+        """The constants in use, for the run's record."""
+        return calibration_of(self.profile)
 
     def observe(self) -> Snapshot:
         """Read back every instrument once; an instrument that fails is reported as silent."""
@@ -293,14 +282,3 @@ class Line:
     def halt(self) -> tuple[str, ...]:
         """Stop the motion at once, then the safe state."""
         return halt(self)
-
-
-_CAMERA_CALIBRATION = {
-    "mm_per_px",
-    "mm_per_px_sigma_rel",
-    "rotation_rad",
-    "k1_per_mm2",
-    "offset_x_mm",
-    "offset_y_mm",
-    "working_distance_mm",
-}

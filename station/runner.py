@@ -22,6 +22,7 @@ from drivers.errors import (
     MotionStopped,
     RampInterrupted,
 )
+from station.configuration import keep_profile
 from station.events import (
     Answer,
     Ask,
@@ -113,7 +114,10 @@ class Runner:
             started_at=datetime.now(UTC),
             software_version=self._crew.software_version,
             instruments=self._line.snapshot(),
-            calibration=self._line.calibration(),
+            calibration={
+                **self._line.calibration(),
+                "profile": keep_profile(self._store, self._line.profile),
+            },
         )
         self._store.record(fact)
         run = _Run(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from station.toml_edit import EditRefusedError, with_values
+from station.toml_lines import KeyPath
 from station.toml_text import toml_value
 
 EXAMPLE = (Path(__file__).parents[2] / "docs" / "line-example.toml").read_text(encoding="utf-8")
@@ -109,12 +110,12 @@ def test_any_value_is_read_back_as_it_was_given(value: Any) -> None:
         min_size=1,
     )
 )
-def test_only_the_named_values_of_a_profile_change(values: dict[tuple[str, ...], float]) -> None:
+def test_only_the_named_values_of_a_profile_change(values: dict[KeyPath, float]) -> None:
     edited = with_values(EXAMPLE, values)
     before, after = tomllib.loads(EXAMPLE), tomllib.loads(edited)
     for (table, key), value in values.items():
-        assert after[table][key] == value
-        before[table][key] = value
+        assert after[str(table)][str(key)] == value
+        before[str(table)][str(key)] = value
     assert before == after
     comments = [line.split("#", 1)[1] for line in EXAMPLE.splitlines() if "#" in line]
     assert [line.split("#", 1)[1] for line in edited.splitlines() if "#" in line] == comments
