@@ -138,14 +138,10 @@ def ask_a_tester(seed: int, kinds: tuple[FaultKind, ...], count: int) -> Tally:
 def ask_a_camera(seed: int, kinds: tuple[FaultKind, ...], count: int) -> Tally:
     image = np.full((64, 96), 30, np.uint8)
     image[20:40, 30:60] = 200
-    simulator = CameraStreamSimulator(
-        lambda: image, fps=200, faults=plan(seed, kinds).line_faults()
-    )
-    camera = None
+    simulator = CameraStreamSimulator(lambda: image, fps=200)
     simulator.start()
-    simulator.faults, later = LineFaults(), simulator.faults
     camera = OpenCvCamera(simulator.address, trouble=accept_any)
-    simulator.faults = later
+    simulator.faults.plan_all(plan(seed, kinds, away_s=0.0).faults)
     tally = ask_often(
         count,
         lambda: camera.grab(deadline_s=DEADLINE_S).image,
