@@ -26,7 +26,7 @@ AMOUNTS: Mapping[WorldFaultKind, tuple[float, float]] = {
     "load": (0.2e-3, 5e-3),  # A
     "fading_lamp": (0.2, 0.8),  # of its light
 }
-LASTS_S = (1.0, 120.0)
+LASTS_S = (5.0, 1000.0)
 TICK_S = 0.005
 
 
@@ -89,7 +89,8 @@ class Mischief(threading.Thread):
 
     def finish(self) -> None:
         self._finish.set()
-        self.join()
+        if self.is_alive():
+            self.join()
 
     def _begin(self, fault: WorldFault) -> Callable[[], object]:
         """Let a fault begin; returns what mends it."""
