@@ -41,7 +41,7 @@ from station.events import (
     RunStarted,
     RunState,
 )
-from station.journal import JournalError
+from station.journal_file import JournalError
 from station.limits import Limit, judge
 from station.line import Line, RunAbortedError
 from station.recipes import ModuleRule

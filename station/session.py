@@ -30,7 +30,7 @@ from station.events import (
     unattended,
 )
 from station.instruments import line_on, open_bias
-from station.journal import JournalError
+from station.journal_file import JournalError
 from station.line import Line, RunAbortedError
 from station.profile import Profile
 from station.profile_file import load_profile

@@ -7,7 +7,8 @@ import db
 from db import Store
 from drivers.roles import BiasReading, BiasSupply
 from station.discrepancies import Found, compare
-from station.journal import Journal, JournalError
+from station.journal import Journal
+from station.journal_file import JournalError
 from station.line import Line
 from station.recovery import Recovery
 from station.run_record import Crew, remember

@@ -87,6 +87,7 @@ class Supervisor:
         self._sightings: dict[str, Sighting] = {}
         self._answered_s: dict[str, float] = {}
         self._begun_s = time.monotonic()
+        self._reset_s = self._begun_s
         self._history = History()
         self._aftermath: Aftermath | None = None
         self._warned: set[tuple[str, str]] = set()
@@ -167,6 +168,8 @@ class Supervisor:
                 raise InterlockTrippedError("can't reset: a step is still under way")
             seen = look_at_all(self._eyes, self._derive)
             with self._judging:
+                self._reset_s = self._begun_s = time.monotonic()
+                self._sightings.clear()
                 standing = self._judge.judge(seen).standing
             causes = [breach.cause for breach in standing if breach.rule.severity == "trip"]
             causes += [f"{role} is silent: {why}" for role, why in seen.silent.items()]
@@ -191,7 +194,8 @@ class Supervisor:
         while not self._finish.is_set():
             begun_s = time.monotonic()
             sighting = sight(eye)
-            if sighting is not None:
+            # what was seen before a reset is no reason to trip after it
+            if sighting is not None and begun_s >= self._reset_s:
                 self._take_in(sighting)
                 self._see()
             self._finish.wait(max(0.0, begun_s + eye.poll_s - time.monotonic()))

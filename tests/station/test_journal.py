@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drivers.errors import InstrumentTimeout, SetpointRefused
-from station.journal import Journal, JournalError, read_journal
+from station.journal import Journal
+from station.journal_file import JournalError, read_journal
 from station.last_known import NOWHERE, Carried, LastKnown
 
 LINE = "TWIN/line 1"
@@ -207,7 +208,7 @@ def test_a_journal_of_a_newer_version_is_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setattr("station.journal.FORMAT", 7)
+        newer.setattr("station.journal_file.FORMAT", 7)
         Journal.open(path, LINE).close(clean=False)
     with pytest.raises(JournalError, match=r"format 7.*newer version"):
         Journal.open(path, LINE)

@@ -25,7 +25,7 @@ from sqlmodel import select
 
 import db
 from db import Store, open_store
-from station.journal import read_journal
+from station.journal_file import read_journal
 from station.last_known import LastKnown
 from station.safety.watchdog_report import FOLDER
 from station.twin.server import Twin, start_twin
@@ -33,7 +33,9 @@ from station.twin.server import Twin, start_twin
 SPEED = 200.0
 SHIFT_TIMEOUT_S = 400.0
 BIAS_DOWN_WITHIN_S = 5.0
-SHORTEST_LIFE_S, LONGEST_LIFE_S = 0.5, 9.0
+SHORT_LIFE_S, LONG_LIFE_S = (0.5, 6.0), (6.0, 20.0)
+LIVES_LONG = 0.3
+"""The share of lives that are long enough for the longest step of a module."""
 JUDGED: tuple[Any, ...] = (db.Reading, db.Finding)
 MEASURED: tuple[Any, ...] = (db.Reading, db.Curve, db.Picture, db.Finding, db.Assembly)
 
@@ -278,7 +280,7 @@ def shifts_with_kills(plant: Plant, kills: int, seed: int, until_s: float = floa
     rng = random.Random(seed)
     while len(plant.deaths) < kills and time.monotonic() < until_s:
         pid = plant.start()
-        life_s = rng.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)
+        life_s = rng.uniform(*(LONG_LIFE_S if rng.random() < LIVES_LONG else SHORT_LIFE_S))
         ended = plant.nursery.wait(life_s)
         if ended is None:
             plant.kill(pid, life_s)
@@ -297,13 +299,14 @@ def finish(plant: Plant) -> None:
 
 
 def test_a_shift_killed_again_and_again_loses_and_doubles_nothing(plant: Plant) -> None:
-    shifts_with_kills(plant, kills=3, seed=1)
+    shifts_with_kills(plant, kills=2, seed=1)
     plant.stop()
     check(plant, still_open=0)
     assert max(death.bias_down_s for death in plant.deaths) < BIAS_DOWN_WITHIN_S
 
 
 @pytest.mark.study
+@pytest.mark.timeout(0)
 def test_two_hundred_kills_at_random_instants_lose_and_double_nothing(plant: Plant) -> None:
     kills = int(os.environ.get("TESSERA_KILLS", "200"))
     within_s = float(os.environ.get("TESSERA_KILLS_WITHIN_S", "inf"))

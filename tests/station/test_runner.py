@@ -1,9 +1,11 @@
 """Whatever ends a procedure: the bias is down and read back, the run closed with its reason."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlmodel import func, select
@@ -21,9 +23,11 @@ from station.events import (
     Progress,
     Reading,
     RefusedError,
+    RunChanged,
     RunEnded,
     RunStarted,
 )
+from station.journal import Journal
 from station.limits import Limit
 from station.line import Line
 from station.recipes import ModuleRule
@@ -193,6 +197,91 @@ def test_each_fact_is_stored_before_it_is_told(desk: Desk) -> None:
     ended = desk.run(steps())
     assert seen == [True, True]
     assert ended.verdict == "fail"
+
+
+def test_a_run_passes_its_states_in_order_and_listeners_hear_of_them(desk: Desk) -> None:
+    def steps() -> Procedure:
+        yield Ask("Go on?", ("Yes", "No"), "Yes")
+        raise RefusedError("no")
+
+    desk.run(steps())
+    states = [m.state for m in desk.told if isinstance(m, RunChanged)]
+    assert states == ["running", "waiting", "running", "stopping", "ended"]
+
+
+def test_the_line_is_safe_before_the_procedure_tidies_up(
+    desk: Desk, line: Line, twin: Twin
+) -> None:
+    was_on: list[bool] = []
+
+    def steps() -> Procedure:
+        line.switch_bias_on()
+        line.ramp_bias(40.0)
+        try:
+            yield Note("up")
+            yield Note("stopped before this")
+        finally:
+            was_on.append(twin.bias.output_is_on())
+
+    def stop(message: Message) -> None:
+        if isinstance(message, Happened):
+            line.abort("the operator pressed STOP")
+
+    desk.runner._tell = stop
+    assert desk.run(steps()).ending == "aborted"
+    assert was_on == [False]
+    line.clear_abort()
+
+
+def test_a_run_whose_act_cannot_be_written_down_ends_before_the_act(
+    desk: Desk, line: Line, twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.keep_journal(Journal.open(tmp_path / "line.journal", "TWIN/line"))
+
+    def steps() -> Procedure:
+        line.switch_bias_on()
+        line.ramp_bias(30.0)
+        yield Note("up")
+        monkeypatch.setattr("station.journal.os.write", full_disk)
+        line.ramp_bias(40.0)
+        yield Note("never")
+
+    def full_disk(file: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    ended = desk.run(steps())
+    assert ended.ending == "failed"
+    assert "No space left" in ended.reasons[0]
+    assert "Make room on the disk" in ended.reasons[0]
+    assert_bias_off(twin)
+
+
+@pytest.mark.parametrize("during", ["wait", "ramp"])
+def test_a_stop_ends_a_long_step_at_once(desk: Desk, line: Line, twin: Twin, during: str) -> None:
+    began = threading.Event()
+
+    def steps() -> Procedure:
+        line.switch_bias_on()
+        yield Note("on")
+        began.set()
+        if during == "wait":
+            line.wait(1e9)
+        else:
+            line.bias.ramp_to(40.0, rate_v_per_s=1e-3, checkpoint=line.checkpoint)
+        yield Note("never")
+
+    ended: list[RunEnded] = []
+    run = threading.Thread(target=lambda: ended.append(desk.run(steps())))
+    run.start()
+    assert began.wait(30)
+    line.abort("the operator pressed STOP")
+    assert line.halt() == ()
+    run.join(30)
+    line.clear_abort()
+    assert [(end.ending, end.reasons[0]) for end in ended] == [
+        ("aborted", "aborted: the operator pressed STOP")
+    ]
+    assert_bias_off(twin)
 
 
 def test_an_answer_that_was_not_offered_stops_the_run(desk: Desk) -> None:

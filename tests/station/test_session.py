@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
@@ -13,9 +14,20 @@ from sqlmodel import select
 
 import db
 from db import StoreError
-from drivers.errors import NotHomed, WrongInstrument
+from drivers.errors import InstrumentError, NotHomed, WrongInstrument
+from drivers.grbl.protocol import HARD_LIMITS
 from station.catalogue import format_label, parse_label
-from station.events import Ask, Happened, Joined, Message, ModuleDone, RunEnded, RunStarted
+from station.events import (
+    Ask,
+    Happened,
+    InstrumentChanged,
+    Joined,
+    Message,
+    ModuleDone,
+    RunEnded,
+    RunStarted,
+)
+from station.safety import InterlockTrippedError
 from station.session import Session, SessionError, open_session, sole_owner
 from station.shift import Shift, ShiftStoppedError
 from station.twin.process import TWIN_FILE, running_in, start_or_adopt
@@ -195,6 +207,49 @@ def test_a_shift_stopped_with_a_tile_on_the_nozzle_goes_on_in_the_same_session(
     assert truth["held"] is None
     (offset,) = truth["placed"].values()
     assert abs(offset["x_mm"]) < 0.3
+
+
+def test_an_alarm_at_a_limit_is_left_and_the_gantry_homed_when_the_trip_is_reset(
+    session: Session, twin: Twin
+) -> None:
+    session.line.move_over(1200.0, 700.0)
+    twin.gantry._settings[HARD_LIMITS] = 1
+    twin.gantry.lose_steps("x", 50.0)
+    with pytest.raises(InstrumentError):
+        session.line.gantry.move_to(x_mm=1290.0, feed_mm_per_min=5000.0)
+    wait_for(lambda: session.line.interlock.tripped is not None)
+    wait_for(lambda: can_be_reset(session))
+    assert session.line.interlock.tripped is None
+    assert session.line.gantry.is_homed()
+    session.line.move_over(100.0, 100.0)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def can_be_reset(session: Session) -> bool:
+    try:
+        session.reset_trip("A. Weber")
+    except (InterlockTrippedError, InstrumentError):
+        return False
+    return True
+
+
+def test_listeners_hear_of_every_change_of_an_instrument(
+    session: Session, twin: Twin, told: list[Message]
+) -> None:
+    def seen(role: str) -> list[str]:
+        return [m.status for m in told if isinstance(m, InstrumentChanged) and m.role == role]
+
+    wait_for(lambda: "safe" in seen("bias"))
+    session.line.switch_bias_on()
+    wait_for(lambda: seen("bias")[-1] == "on")
+    session.line.bias_down()
+    wait_for(lambda: seen("bias")[-1] == "safe")
 
 
 def test_a_twin_that_is_taken_over_belongs_to_the_station_that_took_it(

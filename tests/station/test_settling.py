@@ -10,7 +10,7 @@ from sqlmodel import select
 import db
 from db import Store
 from station.events import Ask, RefusedError
-from station.journal import JournalError
+from station.journal_file import JournalError
 from station.last_known import Carried
 from station.line import Line, RunAbortedError
 from station.proposals import CONTINUE, DONE, RETRY, SET_ASIDE, STOP
