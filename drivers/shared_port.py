@@ -6,12 +6,28 @@ breaks off whatever is under way on the port: getting one channel down comes bef
 ramp.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from drivers.errors import InstrumentLost
 from drivers.transport import Exchange, LineTransport, PortStatistics
+
+_Driver = TypeVar("_Driver")
+
+
+def open_all(
+    transport: LineTransport, makers: Sequence[Callable[[LineTransport], _Driver]]
+) -> list[_Driver]:
+    """Drivers that share a port, each made with its view; all of them or none."""
+    shared = SharedPort(transport)
+    views = [shared.view() for _ in makers]
+    try:
+        return [make(view) for make, view in zip(makers, views, strict=True)]
+    except BaseException:
+        for view in views:
+            view.close()
+        raise
 
 
 class SharedPort:

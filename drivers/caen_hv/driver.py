@@ -1,5 +1,6 @@
 """A channel of a CAEN high-voltage supply as a bias supply."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -16,7 +17,7 @@ from drivers.errors import (
 )
 from drivers.roles import BiasReading, Identity
 from drivers.settled import settled
-from drivers.shared_port import SharedPort
+from drivers.shared_port import open_all
 from drivers.supply import Limits, SteppedSupply
 from drivers.transport import Exchange, LineTransport, SerialTransport, VisaTransport
 
@@ -118,27 +119,19 @@ class CaenHv(SteppedSupply):
         trip_s: float = 10.0,
     ) -> list["CaenHv"]:
         """Several channels behind one port, each (board, channel); the last to close closes it."""
-        shared = SharedPort(_transport(address, baud))
-        opened: list[CaenHv] = []
-        views = [shared.view() for _ in channels]
-        try:
-            for view, (board, channel) in zip(views, channels, strict=True):
-                opened.append(
-                    cls(
-                        view,
-                        channel=channel,
-                        board=board,
-                        clock=clock,
-                        polarity=polarity,
-                        deadline_s=deadline_s,
-                        trip_s=trip_s,
-                    )
-                )
-        except BaseException:
-            for view in views:
-                view.close()
-            raise
-        return opened
+        makers = [
+            functools.partial(
+                cls,
+                channel=channel,
+                board=board,
+                clock=clock,
+                polarity=polarity,
+                deadline_s=deadline_s,
+                trip_s=trip_s,
+            )
+            for board, channel in channels
+        ]
+        return open_all(_transport(address, baud), makers)
 
     @property
     def family(self) -> Family:

@@ -1,0 +1,6 @@
+"""iseg NHQ and SHQ high-voltage supplies with the RS-232 protocol that echoes."""
+
+from drivers.iseg.driver import HardwareLimits, Iseg
+from drivers.iseg.simulator import IsegSimulator
+
+__all__ = ["HardwareLimits", "Iseg", "IsegSimulator"]
