@@ -1,13 +1,8 @@
 """From the sections of a profile to open drivers. Nobody else in the station makes a driver.
 
-Which class a `driver` key means is a table; a driver is imported when its key is used. Every
-instrument that opens is compared with its `expected_serial`: another one is let go as it is.
-
-Adding an instrument: its folder in `drivers`, a row in a table here, its key in
-`station.profile`.
+Every instrument that opens is compared with its `expected_serial`: another one is let go as it is.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,60 +23,19 @@ from drivers.roles import (
     Identity,
     Scanner,
 )
-from station.profile import GantrySection, Profile
+from station.driver_table import (
+    BIAS_DRIVERS,
+    CAMERA_DRIVERS,
+    CHILLER_DRIVERS,
+    CLIMATE_DRIVERS,
+    SCANNER_DRIVERS,
+    DriverMissing,
+    open_section,
+)
+from station.profile import ContactSection, GantrySection, Profile
 
 if TYPE_CHECKING:
     from station.line import Line
-
-_Instrument = TypeVar("_Instrument")
-
-
-class DriverMissing(InstrumentError):  # noqa: N818 - as the other instrument errors are called
-    """The driver that the profile names is not in this installation."""
-
-    default_advice = "Correct the driver in the site profile, or install what is named."
-
-
-@dataclass(frozen=True)
-class DriverClass:
-    """Where a driver is, and which fields of its section `open` takes as keyword arguments.
-
-    A setting is the name of the field, or `field:keyword` where the driver calls it otherwise.
-    """
-
-    module: str
-    name: str
-    settings: tuple[str, ...] = ()
-
-
-BIAS_DRIVERS: Mapping[str, DriverClass] = {
-    "keithley2450": DriverClass("drivers.keithley.driver", "Keithley2450", ("polarity",)),
-    "keithley2400": DriverClass("drivers.keithley2400", "Keithley2400", ("polarity", "baud")),
-    "keithley6517": DriverClass("drivers.keithley6517", "Keithley6517", ("polarity",)),
-    "caen_a7585": DriverClass("drivers.caen_a7585", "CaenA7585", ("polarity", "baud")),
-    "caen_hv": DriverClass("drivers.caen_hv", "CaenHv", ("channel", "polarity", "baud")),
-    "iseg": DriverClass("drivers.iseg", "Iseg", ("channel", "polarity", "baud")),
-}
-GANTRY_DRIVERS: Mapping[str, DriverClass] = {
-    "grbl": DriverClass("drivers.grbl.driver", "GrblGantry"),
-    "marlin": DriverClass("drivers.marlin", "MarlinGantry", ("baud",)),
-}
-CAMERA_DRIVERS: Mapping[str, DriverClass] = {
-    "opencv": DriverClass(
-        "drivers.opencv_camera.driver", "OpenCvCamera", ("width_px", "height_px")
-    ),
-    "basler": DriverClass("drivers.basler", "BaslerCamera", ("exposure_us",)),
-}
-CLIMATE_DRIVERS: Mapping[str, DriverClass] = {
-    "sensirion": DriverClass("drivers.sensirion", "Sensirion", ("address:i2c_address",)),
-}
-CHILLER_DRIVERS: Mapping[str, DriverClass] = {
-    "julabo": DriverClass("drivers.julabo", "Julabo", ("baud", "lowest_c", "highest_c")),
-    "huber": DriverClass("drivers.huber", "Huber", ("baud", "lowest_c", "highest_c")),
-}
-SCANNER_DRIVERS: Mapping[str, DriverClass] = {
-    "serial": DriverClass("drivers.scanner", "SerialScanner", ("baud", "prefix", "suffix")),
-}
 
 
 class _Identified(Protocol):
@@ -113,7 +67,7 @@ def open_bias(profile: Profile, clock: Clock | None = None) -> BiasSupply:
     section = profile.bias
     supply = cast(
         BiasSupply,
-        _open(BIAS_DRIVERS, section.driver, section.address, section, clock=clock),
+        open_section(BIAS_DRIVERS, section.driver, section.address, section, clock=clock),
     )
     return _expected(supply, section.expected_serial, section.address, let_go=supply.leave)
 
@@ -132,14 +86,9 @@ def open_gantry(profile: Profile, clock: Clock | None = None) -> Motion:
 
 def open_camera(profile: Profile, clock: Clock | None = None) -> Camera:
     section = profile.camera
-    camera: Camera
-    if section.driver == "opencv":
-        opener = _load(CAMERA_DRIVERS, "opencv", section.url)
-        camera = opener(section.url, width_px=section.width_px, height_px=section.height_px)
-    else:
-        camera = cast(
-            Camera, _open(CAMERA_DRIVERS, section.driver, section.url, section, clock=clock)
-        )
+    camera = cast(
+        Camera, open_section(CAMERA_DRIVERS, section.driver, section.url, section, clock=clock)
+    )
     return _expected(camera, section.expected_serial, section.url)
 
 
@@ -168,7 +117,7 @@ def open_climate(profile: Profile, clock: Clock | None = None) -> dict[str, Humi
         for section in profile.climate:
             sensor = cast(
                 HumiditySensor,
-                _open(CLIMATE_DRIVERS, section.driver, section.bus, section, clock=clock),
+                open_section(CLIMATE_DRIVERS, section.driver, section.bus, section, clock=clock),
             )
             stack.callback(sensor.close)
             where = f"{section.bus} address {section.address:#04x}"
@@ -183,7 +132,7 @@ def open_chiller(profile: Profile, clock: Clock | None = None) -> Chiller | None
     if section is None:
         return None
     chiller = cast(
-        Chiller, _open(CHILLER_DRIVERS, section.driver, section.port, section, clock=clock)
+        Chiller, open_section(CHILLER_DRIVERS, section.driver, section.port, section, clock=clock)
     )
     return _expected(chiller, section.expected_serial, section.port)
 
@@ -194,7 +143,7 @@ def open_scanner(profile: Profile, clock: Clock | None = None) -> Scanner | None
     if section is None or section.port is None:
         return None
     scanner = cast(
-        Scanner, _open(SCANNER_DRIVERS, section.driver, section.port, section, clock=clock)
+        Scanner, open_section(SCANNER_DRIVERS, section.driver, section.port, section, clock=clock)
     )
     return _expected(scanner, section.expected_serial, section.port)
 
@@ -206,26 +155,45 @@ def open_contacts(
 
     Raises `InstrumentError` when that instrument can't read a contact.
     """
-    owners = {
-        "bias_interlock": ("bias", bias, profile.bias.address, "interlock_closed"),
-        "gantry_door": ("gantry", gantry, profile.gantry.port, "door_closed"),
-        "tester_gpio": ("tester", tester, profile.tester.host, "gpio_bit"),
-    }
     contacts: dict[str, Contact] = {}
     for section in profile.contacts:
-        role, owner, port, method = owners[section.driver]
-        read = getattr(owner, method, None)
+        read = _READS[section.driver](bias, gantry, tester, section)
         if read is None:
             raise DriverMissing(
-                f"the {role} of this line can't read the contact {section.name!r}",
-                port=port,
+                f"no instrument of this line can read the contact {section.name!r}",
+                port=section.driver,
                 advice=f"Choose another driver than {section.driver!r} for it in the site profile.",
             )
-        if section.bit is None:
-            contacts[section.name] = _ReadContact(read)
-        else:
-            contacts[section.name] = _ReadContact(_of_bit(read, section.bit))
+        contacts[section.name] = _ReadContact(read)
     return contacts
+
+
+Read = Callable[[], bool]
+
+
+def _interlock_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) -> Read | None:
+    return getattr(bias, "interlock_closed", None)
+
+
+def _door_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) -> Read | None:
+    """GRBL lists the pin of its safety door while the door is open."""
+    status = getattr(getattr(gantry, "controller", None), "status", None)
+    return None if status is None else lambda: "D" not in status().pins
+
+
+def _pin_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) -> Read | None:
+    """A pin of the tester's chip that a closed contact pulls to 0."""
+    read = getattr(tester, "gpio", None)
+    assert section.bit is not None
+    bit = section.bit
+    return None if read is None else lambda: not read() >> bit & 1
+
+
+_READS: Mapping[str, Callable[[Any, Any, Any, ContactSection], Read | None]] = {
+    "bias_interlock": _interlock_of,
+    "gantry_door": _door_of,
+    "tester_gpio": _pin_of,
+}
 
 
 def connect_line(profile: Profile, clock: Clock, stack: ExitStack) -> "Line":
@@ -282,85 +250,68 @@ def line_on(profile: Profile, bias: BiasSupply, clock: Clock, stack: ExitStack) 
 
 @dataclass(frozen=True)
 class _ReadContact:
-    read: Callable[[], bool]
+    read: Read
 
     def closed(self) -> bool:
         return self.read()
 
 
-def _of_bit(read: Callable[[int], bool], bit: int) -> Callable[[], bool]:
-    return lambda: read(bit)
-
-
 def _grbl(profile: Profile, clock: Clock | None) -> Motion:
-    from drivers.grbl.controller import GrblController
-    from drivers.grbl.driver import GrblGantry, GrblVacuumGripper
+    from drivers.grbl import GrblController, GrblGantry, GrblVacuumGripper
 
     controller = GrblController.open(profile.gantry.port, clock=clock)
     gantry = GrblGantry(controller)
-    return Motion(gantry, GrblVacuumGripper(controller), None, gantry.close)
+    valve: GlueValve | None = None
+    if profile.glue_valve is not None:
+        from drivers.grbl import GrblGlueValve
+
+        try:
+            valve = GrblGlueValve(controller, longest_s=profile.glue_valve.longest_s)
+        except InstrumentError:
+            gantry.close()
+            raise
+    return Motion(gantry, GrblVacuumGripper(controller), valve, gantry.close)
 
 
 def _marlin(profile: Profile, clock: Clock | None) -> Motion:
-    raise _missing("marlin", profile.gantry.port, "drivers.marlin")
+    from drivers.marlin import (
+        MarlinGantry,
+        MarlinGlueValve,
+        MarlinVacuumGripper,
+        fan_output,
+        pin_output,
+    )
+
+    section, gripper = profile.gantry, profile.gripper
+    if section.baud is None:
+        gantry = MarlinGantry.open(section.port, clock=clock, travel_mm=section.travel_mm)
+    else:
+        gantry = MarlinGantry.open(
+            section.port, baud=section.baud, clock=clock, travel_mm=section.travel_mm
+        )
+    vacuum = fan_output(0) if gripper.pin is None else pin_output(gripper.pin)
+    valve: GlueValve | None = None
+    if profile.glue_valve is not None:
+        pin = profile.glue_valve.pin
+        valve = MarlinGlueValve(
+            gantry.controller,
+            output=fan_output(1) if pin is None else pin_output(pin),
+            longest_s=profile.glue_valve.longest_s,
+        )
+    return Motion(
+        gantry,
+        MarlinVacuumGripper(gantry.controller, output=vacuum, switch=gripper.switch),
+        valve,
+        gantry.close,
+    )
 
 
 def _dialect(section: GantrySection) -> str:
-    raise _missing("auto", section.port, "drivers.marlin")
+    from drivers.marlin import ask_family
 
-
-def open_driver(
-    table: Mapping[str, DriverClass],
-    driver: str,
-    port: str,
-    /,
-    *,
-    clock: Clock | None = None,
-    **settings: object,
-) -> Any:
-    """`Class.open(port, clock=..., settings...)` of a driver in one of the tables.
-
-    Raises DriverMissing, and whatever the driver raises when it opens.
-    """
-    return _load(table, driver, port).open(port, clock=clock, **settings)
-
-
-def _open(
-    table: Mapping[str, DriverClass],
-    driver: str,
-    address: str,
-    section: object,
-    *,
-    clock: Clock | None,
-) -> object:
-    """The driver with the settings of its section; what is left out there is left to the driver."""
-    _load(table, driver, address)
-    names = [name.partition(":") for name in table[driver].settings]
-    given = {keyword or field: getattr(section, field) for field, _, keyword in names}
-    settings = {name: value for name, value in given.items() if value is not None}
-    return open_driver(table, driver, address, clock=clock, **settings)
-
-
-def _load(table: Mapping[str, DriverClass], driver: str, port: str) -> Any:
-    row = table.get(driver)
-    if row is None:
-        raise DriverMissing(
-            f"there is no driver {driver!r}; there are {', '.join(table)}", port=port
-        )
-    try:
-        return getattr(importlib.import_module(row.module), row.name)
-    except ModuleNotFoundError as error:
-        raise _missing(driver, port, str(error.name)) from error
-
-
-def _missing(driver: str, port: str, module: str) -> DriverMissing:
-    if module.split(".", maxsplit=1)[0] == "drivers":
-        return DriverMissing(f"this installation has no driver {driver!r}", port=port)
-    return DriverMissing(
-        f"the driver {driver!r} needs the Python package {module!r}, which is not installed",
-        port=port,
-        advice=f"Install {module!r} into the station's environment, then start again.",
-    )
+    if section.baud is None:
+        return ask_family(section.port)
+    return ask_family(section.port, baud=section.baud)
 
 
 def _expected(

@@ -48,11 +48,17 @@ BIAS_RATINGS: Mapping[str, Rated] = {
     "iseg": Rated(lowest_v=0, highest_v=6000, highest_a=20e-3),
 }
 EMERGENCY_WITHIN_S = 4.0
+_OWNERS: Mapping[str, tuple[str, ...]] = {
+    "board": ("caen_hv",),
+    "terminator": ("keithley2400", "keithley6517"),
+    "terminals": ("keithley2400",),
+}
+"""Fields that some supplies have, by their drivers."""
 HIGHEST_SIPM_BIAS_V = 90.0
 """No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
 BIAS_WITH_CHANNELS = frozenset({"caen_hv", "iseg"})
 """Supplies with more than one output: the profile must say which."""
-BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "caen_a7585", "caen_hv", "iseg"})
+BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"})
 
 
 class SiteSection(_Section):
@@ -71,9 +77,15 @@ class BiasSection(_Section):
     address: Text
     """VISA address, or the serial port of a supply that is on one."""
     channel: int | None = Field(default=None, ge=0, le=31, validate_default=True)
+    board: int | None = Field(default=None, ge=0, le=31)
+    """Of a CAEN supply in a chain (N1470): its number there."""
     polarity: Literal[1, -1] = 1
     """Sign of every voltage that may be set."""
     baud: PositiveInt | None = None
+    terminator: Literal["LF", "CR", "CR+LF"] | None = None
+    """Of a Keithley 2400, 2410 or 6517 on a serial port, as set at its front panel."""
+    terminals: Literal["FRON", "REAR"] | None = None
+    """Of a Keithley 2400 or 2410: where the cable is."""
     max_voltage_v: float = Field(gt=0, le=HIGHEST_SIPM_BIAS_V)
     compliance_a: float = Field(gt=0, le=0.1)
     ramp_v_per_s: float = Field(default=5.0, gt=0, le=100)
@@ -90,6 +102,15 @@ class BiasSection(_Section):
         if driver is not None and driver not in BIAS_WITH_CHANNELS and channel is not None:
             raise ValueError(f"no such field: a supply of {driver} has one output")
         return channel
+
+    @field_validator("terminator", "terminals", "board")
+    @classmethod
+    def _of_one_driver(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        driver = info.data.get("driver")
+        owners = _OWNERS[str(info.field_name)]
+        if driver is not None and driver not in owners and value is not None:
+            raise ValueError(f"no such field: it belongs to {' and '.join(owners)}")
+        return value
 
     @field_validator("baud")
     @classmethod
@@ -184,11 +205,17 @@ class GantrySection(_Section):
 class GripperSection(_Section):
     driver: Literal["grbl_vacuum", "gantry_output"]
     """Both are the vacuum relay and the vacuum switch of the gantry's controller."""
+    pin: int | None = Field(default=None, ge=0, le=255)
+    """Of the relay, on a controller of the Marlin family; its first fan output when left out."""
+    switch: Text = "z_probe"
+    """Name of the vacuum switch's input there, as M119 lists it."""
     settle_s: float = Field(default=0.2, gt=0, le=10)
 
 
 class GlueValveSection(_Section):
     driver: Literal["gantry_output"]
+    pin: int | None = Field(default=None, ge=0, le=255)
+    """As `gripper.pin`; the second fan output when left out."""
     longest_s: float = Field(default=5.0, gt=0, le=60)
     """The valve is never open for longer."""
 
@@ -200,6 +227,7 @@ class CameraSection(_Section):
     width_px: PositiveInt
     height_px: PositiveInt
     exposure_us: PositiveFloat | None = None
+    """Left out: as the camera has it."""
     mm_per_px: float = Field(gt=0, le=1)
     mm_per_px_sigma_rel: float = Field(gt=0, le=0.1)
     rotation_rad: float = Field(default=0.0, ge=-3.2, le=3.2)
@@ -212,6 +240,10 @@ class CameraSection(_Section):
     settle_s: float = Field(default=0.1, ge=0, le=10)
     grab_deadline_s: float = Field(default=5.0, gt=0, le=60)
     expected_serial: Text | None = None
+
+    @property
+    def exposure_s(self) -> float | None:
+        return None if self.exposure_us is None else self.exposure_us * 1e-6
 
 
 class ClimateSection(_Section):

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from drivers.errors import InstrumentError, WrongInstrument
+from drivers.errors import InstrumentError, InstrumentRefused, WrongInstrument
 from drivers.roles import Identity
 from station import instruments
 from station.doctor.finding import Finding
@@ -17,6 +16,7 @@ from station.session import sole_owner
 
 BIAS_OFF = "output off"
 NOT_EXAMINED = "not examined"
+TRAVEL_TOLERANCE_MM = 0.5
 
 
 def examine(line_file: Path, *, data: Path | None = None) -> list[Finding]:
@@ -149,7 +149,16 @@ def _tester(profile: Profile) -> tuple[Identity, str]:
 def _gantry(profile: Profile) -> tuple[Identity, str]:
     motion = instruments.open_gantry(profile)
     try:
-        gantry: Any = motion.gantry
+        gantry = motion.gantry
+        for axis, told, known in zip(
+            "xyz", profile.gantry.travel_mm, gantry.travel_mm, strict=True
+        ):
+            if told > known + TRAVEL_TOLERANCE_MM:
+                raise InstrumentRefused(
+                    f"the controller's {axis} travels {known:g} mm, less than the profile says",
+                    port=profile.gantry.port,
+                    advice="Correct gantry.travel_mm in the site profile, or the controller.",
+                )
         homed = "homed" if gantry.is_homed() else "not homed yet"
         return gantry.identity, f"{gantry.state()}, {homed}"
     finally:

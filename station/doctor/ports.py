@@ -265,7 +265,7 @@ def _i2c(places: Places, say: Say) -> Iterator[Found]:
         if trouble is not None:
             yield Found(bus, f"I2C bus: {trouble.state}", remedy=trouble.remedy)
             continue
-        from station.instruments import CLIMATE_DRIVERS, DriverMissing, open_driver
+        from station.driver_table import CLIMATE_DRIVERS, DriverMissing, open_driver
 
         for address in ask.HUMIDITY_ADDRESSES:
             say(f"asking {bus} address {address:#04x}")
