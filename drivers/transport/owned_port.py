@@ -95,28 +95,29 @@ class OwnedPort(ABC):
 
         What waits for the port then raises :class:`InstrumentLost`. Closing twice does nothing.
         """
-        entered = self._enter_to_close()
+        turn = self._turn(CLOSE_WITHIN_S)
+        turn.over = True
         try:
+            self._wait_to_close(turn)
             if not self._closed:
                 self._closed = True
                 self._shut()
                 self._turnstile.close()
         finally:
-            if entered is not None:
-                self._turnstile.leave(entered)
+            self._turnstile.leave(turn)
 
-    def _enter_to_close(self) -> Turn | None:
-        """None when the port must be taken from the transaction under way."""
+    def _wait_to_close(self, turn: Turn) -> None:
+        """Take the port; from a transaction that does not end, it is taken without its leave."""
         if self._turnstile.is_held_by_this_thread():
-            return None
-        for _ in range(2):
-            turn = self._turn(CLOSE_WITHIN_S)
-            turn.over = True
-            with contextlib.suppress(InstrumentTimeout):
-                self._turnstile.enter(turn)
-                return turn
-            self._turnstile.interrupt()
-        return None
+            return
+        with contextlib.suppress(InstrumentTimeout):
+            self._turnstile.enter(turn)
+            return
+        self._turnstile.leave(turn)
+        self._turnstile.interrupt()
+        turn.ends_at_s += CLOSE_WITHIN_S
+        with contextlib.suppress(InstrumentTimeout):
+            self._turnstile.enter(turn)
 
     def _turn(self, deadline_s: float) -> Turn:
         return Turn(self._port, self._turnstile, deadline_s)
@@ -124,34 +125,37 @@ class OwnedPort(ABC):
     @contextlib.contextmanager
     def _owned(self, turn: _Turn) -> Generator[_Turn]:
         """The port for this turn alone, in step."""
-        self._turnstile.enter(turn)
-        began_s = time.monotonic()
+        began_s = None
         try:
+            self._turnstile.enter(turn)
+            began_s = time.monotonic()
             if self._closed:
                 raise InstrumentLost(
                     "the port is closed", port=self.port, advice="Reconnect the instrument."
                 )
             self._prepare(turn)
             yield turn
+            if self._turnstile.end(turn):
+                raise turn.interruption()
         except BaseException as error:
-            if not isinstance(error, InstrumentError) or isinstance(error, _SPOILING):
-                self._out_of_step = True
-            self._failures += isinstance(error, _FAILURES)
-            broken_off = self._turnstile.end(turn)
-            if broken_off and not isinstance(error, InstrumentInterrupted):
+            if began_s is not None:
+                self._note_failure(error)
+            if self._turnstile.end(turn) and not isinstance(error, InstrumentInterrupted):
                 self._out_of_step = True
                 if isinstance(error, InstrumentError):
                     raise turn.interruption() from error
             raise
-        else:
-            if self._turnstile.end(turn):
-                self._out_of_step = True
-                raise turn.interruption()
         finally:
-            self._count += 1
-            self._last_s = time.monotonic() - began_s
-            self._slowest_s = max(self._slowest_s, self._last_s)
+            if began_s is not None:
+                self._count += 1
+                self._last_s = time.monotonic() - began_s
+                self._slowest_s = max(self._slowest_s, self._last_s)
             self._turnstile.leave(turn)
+
+    def _note_failure(self, error: BaseException) -> None:
+        if not isinstance(error, InstrumentError) or isinstance(error, _SPOILING):
+            self._out_of_step = True
+        self._failures += isinstance(error, _FAILURES)
 
     def _prepare(self, turn: Turn) -> None:
         """Before the transaction: keep the pause, put the port in step."""

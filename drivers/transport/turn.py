@@ -95,7 +95,7 @@ class Turnstile:
         return self._wake_reader.fileno()
 
     def enter(self, turn: Turn) -> None:
-        """Wait until it is this turn's turn.
+        """Wait until it is this turn's turn; whatever comes of it, :meth:`leave` must follow.
 
         Raises:
             InstrumentTimeout: others kept the port until the deadline.
@@ -109,17 +109,18 @@ class Turnstile:
             gate.acquire()
             self._waiting.append(turn)
         gate.acquire(timeout=max(0.0, turn.left_s()))
-        with self._mutex:
-            if self._holder is turn:
-                return
-            if turn.interrupted:
-                raise turn.interruption()
-            self._waiting.remove(turn)
+        if self.holds(turn):
+            return
+        turn.check()
         raise InstrumentTimeout(
             f"another transaction kept the port busy for {turn.deadline_s:g} s",
             port=turn.port,
             sent=turn.sent,
         )
+
+    def holds(self, turn: Turn) -> bool:
+        with self._mutex:
+            return self._holder is turn
 
     def end(self, turn: Turn) -> bool:
         """Let nobody break the turn off from now on; returns whether somebody has."""
@@ -128,9 +129,12 @@ class Turnstile:
             return turn.interrupted
 
     def leave(self, turn: Turn) -> None:
-        """Hand the port to the next one that waits."""
+        """Hand the port to the next one that waits, or wait for it no more."""
         with self._mutex:
-            assert self._holder is turn
+            if self._holder is not turn:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                return
             self._holder = None
             if self._waiting:
                 self._holder = self._waiting.popleft()

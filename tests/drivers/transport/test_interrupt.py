@@ -1,8 +1,11 @@
 """Any thread may break the transactions of the others off, at once and only those."""
 
 import random
+import signal
 import threading
 import time
+
+import pytest
 
 from drivers.errors import InstrumentInterrupted, InstrumentLost, InstrumentTimeout
 from drivers.loopback import SocketEnd
@@ -202,4 +205,64 @@ def test_the_port_is_given_in_the_order_of_asking():
         thread.join(10)
     assert order == [b"0", b"1", b"2", b"3"]
     transport.close()
+    end.stop()
+
+
+def test_control_c_while_waiting_for_the_port_blocks_nobody():
+    end = SocketEnd(lambda line: line + b"\n", name="echo")
+    end.start()
+    transport = VisaTransport(f"TCPIP::127.0.0.1::{end.port}::SOCKET")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold():
+        with transport.transaction(deadline_s=LONG_S):
+            inside.set()
+            go_on.wait(10)
+
+    def press():
+        while not transport._turnstile._waiting:
+            time.sleep(0)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    holder, _ = start(hold)
+    inside.wait(5)
+    presser, _ = start(press)
+    with pytest.raises(KeyboardInterrupt):
+        transport.query("never sent", deadline_s=LONG_S)
+    presser.join(5)
+    go_on.set()
+    holder.join(5)
+    assert transport.query("next", deadline_s=5) == "next"
+    transport.close()
+    end.stop()
+
+
+def test_a_port_that_is_closed_inside_its_own_transaction_is_closed_at_once():
+    end = SocketEnd(lambda line: line + b"\n", name="echo")
+    end.start()
+    transport = VisaTransport(f"TCPIP::127.0.0.1::{end.port}::SOCKET")
+
+    def close_inside():
+        with transport.transaction(deadline_s=LONG_S) as exchange:
+            transport.close()
+            exchange.send("x")
+
+    with pytest.raises(InstrumentLost):
+        close_inside()
+    with pytest.raises(InstrumentLost, match="closed"):
+        transport.query("x", deadline_s=5)
+    end.stop()
+
+
+def test_a_transaction_that_does_not_end_loses_its_port_when_it_is_closed():
+    end = SocketEnd(lambda line: None, name="silent")
+    end.start()
+    transport = VisaTransport(f"TCPIP::127.0.0.1::{end.port}::SOCKET")
+    threads = [start(lambda: transport.query("x", deadline_s=LONG_S)) for _ in range(3)]
+    while len(transport._turnstile._waiting) != 2:
+        time.sleep(0)
+    transport.close()
+    for thread, outcome in threads:
+        thread.join(5)
+        assert isinstance(outcome[0], InstrumentInterrupted)
     end.stop()
