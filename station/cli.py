@@ -20,6 +20,7 @@ from rich.console import Console
 from station.commands.answers import DEFAULT_DATA, DataOption, Exit, JsonOption, err, out
 from station.commands.answers import fail as _fail
 from station.commands.batch import batch
+from station.commands.commission import commission
 from station.commands.dark import dark
 from station.commands.doctor import doctor
 from station.commands.gain import gain
@@ -312,7 +313,7 @@ def twin(
         _fail(str(error), Exit.STOPPED)
 
 
-for _command in (gain, scan, iv, dark, batch, doctor):
+for _command in (gain, scan, iv, dark, batch, doctor, commission):
     app.command()(_command)
 
 

@@ -19,6 +19,7 @@ from db import Store, open_store
 from drivers.clock import Clock, RealClock, ScaledClock
 from drivers.errors import InstrumentError, MachineAlarm
 from station.catalogue import Catalogue, load_catalogue
+from station.commissioning.work import Commissioning
 from station.events import (
     Answer,
     Ask,
@@ -27,8 +28,10 @@ from station.events import (
     Message,
     ModuleDone,
     RefusedError,
+    RunEnded,
     unattended,
 )
+from station.heartbeat import beating
 from station.instruments import line_on, open_bias
 from station.journal_file import JournalError
 from station.line import Line, RunAbortedError
@@ -49,6 +52,8 @@ from station.watching import LineWatch, record_reports, watchdog_over
 
 DATABASE = "station.sqlite"
 JOURNAL = "line.journal"
+CLOSING_S = 60.0
+"""A close that takes longer hangs: the watchdog takes over."""
 
 
 class SessionError(Exception):
@@ -74,6 +79,7 @@ class Session:
         recovery: Recovery,
         stories: tuple[str, ...],
         watchdog: WatchdogLink,
+        commissioning: Commissioning,
         closing: ExitStack,
     ) -> None:
         self.profile = profile
@@ -84,6 +90,7 @@ class Session:
         self.operator_name = operator_name
         self.recovery = stories
         """What was found when the station started, in sentences."""
+        self.commissioning = commissioning
         self._recovery = recovery
         self._recipes = recipes
         self._reports = reports
@@ -96,6 +103,7 @@ class Session:
         self._closing_once = threading.Lock()
         self._unverified: tuple[str, ...] | None = None
         self._states = InstrumentStates(listener)
+        self._watchdog = watchdog
         self._watch = LineWatch(line, store, crew, heart=watchdog, listener=self._seen)
         self._watch.start()
 
@@ -121,6 +129,22 @@ class Session:
                 answer=self._with_hands(answer),
             )
             return shift.run(boards=boards, label=label)
+
+    def commission(self, step: str, answer: Answer) -> RunEnded:
+        """Do one step of the commissioning (`station.commissioning.steps`); blocks until done.
+
+        Raises as `run_shift` does.
+        """
+        with self._working():
+            self._settle(answer)
+            return self.commissioning.run(step, self._with_hands(answer))
+
+    def save_commissioning(self) -> Path:
+        """Write what the commissioning found into the profile; returns the copy of the old file.
+
+        Raises as `station.commissioning.work.Commissioning.save` does.
+        """
+        return self.commissioning.save(self.operator_name)
 
     def settle(self, answer: Answer) -> tuple[str, ...]:
         """Settle what a stop or a crash left behind, without a shift; returns what was done.
@@ -203,22 +227,24 @@ class Session:
             self._ending = True
             self.line.abort("the station is closing")
             self._gate.wait_for(lambda: not self._shift_on)
-        self._watch.finish()
-        problems = list(self.line.make_safe())
-        try:
-            if problems:
-                self._remember("error", "closed without a verified safe state", list(problems))
-        except db.StoreError as error:
-            problems.append(str(error))
-        try:
-            if self.line.journal is not None:
-                self.line.journal.close(clean=not problems)
-        except JournalError as error:
-            problems.append(str(error))
-        try:
-            self._closing.close()
-        except (InstrumentError, WatchdogError) as error:
-            problems.append(str(error))
+        with beating(self._watchdog, CLOSING_S):
+            problems = list(self.line.make_safe())
+            self._watch.finish()
+            problems += self.line.make_safe() if problems else ()
+            try:
+                if problems:
+                    self._remember("error", "closed without a verified safe state", problems)
+            except db.StoreError as error:
+                problems.append(str(error))
+            try:
+                if self.line.journal is not None:
+                    self.line.journal.close(clean=not problems)
+            except JournalError as error:
+                problems.append(str(error))
+            try:
+                self._closing.close()
+            except (InstrumentError, WatchdogError) as error:
+                problems.append(str(error))
         return tuple(problems)
 
     def _with_hands(self, answer: Answer) -> Answer:
@@ -353,6 +379,7 @@ def open_session(
             recovery=recovery,
             stories=(*told, *stories),
             watchdog=watchdog,
+            commissioning=Commissioning(line, store, crew, line_file=line_file, listener=listener),
             closing=stack.pop_all(),
         )
 

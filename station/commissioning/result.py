@@ -145,3 +145,16 @@ def rounded(value: float, sigma: float) -> float:
         return value
     places = DIGITS - math.floor(math.log10(sigma))
     return round(value, places) + 0.0
+
+
+def told(value: float, sigma: float) -> str:
+    """`value ± sigma` with two digits of the error, in powers of ten where both are small."""
+    if sigma <= 0:
+        return f"{value:g}"
+    power = math.floor(math.log10(max(abs(value), sigma)))
+    factor, ending = 1.0, ""
+    if power < -3:
+        factor, ending = 10.0**-power, f"e{power}"
+    places = max(1 - math.floor(math.log10(sigma * factor)), 0)
+    text = f"{value * factor + 0.0:.{places}f} ± {sigma * factor:.{places}f}"
+    return f"({text}){ending}" if ending else text
