@@ -141,7 +141,10 @@ def parse_error(reply: str, *, port: str, sent: str) -> QueuedError:
     match = _ERROR_REPLY.fullmatch(reply)
     if match is None:
         raise BrokenReply(f"{reply!r} is no error queue entry", port=port, sent=sent)
-    return QueuedError(int(match[1]), match[2])
+    error = QueuedError(int(match[1]), match[2])
+    if (error.code == 0) != (error.text == ERRORS[0]):
+        raise BrokenReply(f"{reply!r} contradicts itself", port=port, sent=sent)
+    return error
 
 
 def format_error(code: int, at: str) -> str:

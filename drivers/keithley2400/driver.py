@@ -32,8 +32,9 @@ class Keithley2400(SweepingSupply):
     switched on.
 
     With the output off the instrument measures nothing (it answers error 803). A reading then
-    gives 0 V and 0 A, which is what its normal off mode, programmed and read back with the limits,
-    puts on the terminals.
+    gives 0 V and 0 A: the off mode ``ZERO``, programmed and read back with the limits, drives the
+    terminals to 0 V with the programmed current, where the usual off mode would leave a capacitor
+    charged.
 
     Args:
         terminals: which side the board is connected to.
@@ -190,7 +191,7 @@ class Keithley2400(SweepingSupply):
             f"{protocol.SOURCE_FUNCTION} {protocol.VOLTAGE_SOURCE}",
             f"{protocol.SOURCE_MODE} FIX",
             f"{protocol.TERMINALS} {self._terminals}",
-            f"{protocol.OFF_MODE} NORM",
+            f"{protocol.OFF_MODE} {protocol.HOLDS_ZERO}",
             f"{protocol.AUTO_OFF} OFF",
             f"{protocol.TRIGGER_COUNT} 1",
             f"{protocol.VOLTAGE_RANGE} {self._model.source_range(limits.max_voltage_v):g}",
@@ -220,7 +221,10 @@ class Keithley2400(SweepingSupply):
                 step_v != due_v,
                 f"over-voltage protection reads back {step_v:g} V instead of {due_v} V",
             ),
-            (off_mode != "NORM", f"off mode reads back {off_mode} instead of NORM"),
+            (
+                off_mode != protocol.HOLDS_ZERO,
+                f"off mode reads back {off_mode} instead of {protocol.HOLDS_ZERO}",
+            ),
         ):
             if wrong:
                 raise LimitsNotProgrammed(

@@ -186,7 +186,8 @@ class Keithley2400Simulator(ScpiMachine):
     def _drive(self, level_v: float | None = None, *, at_s: float | None = None) -> None:
         """Send the output stage to where the settings, or a point of a sweep, want it."""
         state = self._state
-        target_v, limit_a = 0.0, OFF_LIMIT * state.compliance_a
+        left = {"NORM": OFF_LIMIT, "HIMP": 0.0}.get(state.off_mode, 1.0)
+        target_v, limit_a = 0.0, left * state.compliance_a
         if state.output_on:
             wanted_v = state.set_v if level_v is None else level_v
             if level_v is None and self._sweep is not None:

@@ -119,6 +119,12 @@ class Keithley6517Simulator(ScpiMachine):
             self._before("")
             return self.terminals.voltage_v()
 
+    def true_load_v(self) -> float:
+        """The voltage that is left for the load behind the resistor, for tests and the twin."""
+        voltage_v = self.true_voltage_v()
+        lost_v = self._drawn_a(voltage_v) * protocol.RESISTOR_OHM if self._state.resistor else 0.0
+        return voltage_v - lost_v
+
     def true_limits(self) -> tuple[float, float]:
         """Voltage limit (V) and the current (A) that can flow at most, for tests."""
         with self._lock:

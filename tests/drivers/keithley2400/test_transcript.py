@@ -43,7 +43,7 @@ OPENING = [
     *question(":FORM:ELEM?", "VOLT,CURR,RES,TIME,STAT"),
 ]
 LIMITS_HELD = question(
-    ":SENS:CURR:PROT?;:SOUR:VOLT:PROT?;:OUTP:SMOD?", "+1.000000E-04;+6.000000E+01;NORM"
+    ":SENS:CURR:PROT?;:SOUR:VOLT:PROT?;:OUTP:SMOD?", "+1.000000E-04;+6.000000E+01;ZERO"
 )
 LIMITS = [
     *question(":OUTP?", "0"),
@@ -51,7 +51,7 @@ LIMITS = [
     *command(":SOUR:FUNC VOLT"),
     *command(":SOUR:VOLT:MODE FIX"),
     *command(":ROUT:TERM REAR"),
-    *command(":OUTP:SMOD NORM"),
+    *command(":OUTP:SMOD ZERO"),
     *command(":SOUR:CLE:AUTO OFF"),
     *command(":TRIG:COUN 1"),
     *command(":SOUR:VOLT:RANG 200"),
@@ -170,8 +170,8 @@ def test_the_driver_says_exactly_these_bytes(monkeypatch, terminator, end):
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        (b"+1.050000E-04;+6.000000E+01;NORM\n", "current limit reads back 0.000105 A"),
-        (b"+1.000000E-04;+2.100000E+02;NORM\n", "protection reads back 210 V instead of 60 V"),
+        (b"+1.050000E-04;+6.000000E+01;ZERO\n", "current limit reads back 0.000105 A"),
+        (b"+1.000000E-04;+2.100000E+02;ZERO\n", "protection reads back 210 V instead of 60 V"),
         (b"+1.000000E-04;+6.000000E+01;HIMP\n", "off mode reads back HIMP"),
     ],
 )
