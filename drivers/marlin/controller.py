@@ -120,8 +120,13 @@ class MarlinController:
         *,
         wanted: Callable[[str], bool] = lambda line: False,
         deadline_s: float | None = None,
+        since: int | None = None,
     ) -> list[str]:
         """Send a line, wait for its acknowledgement; returns the lines that are ``wanted``.
+
+        Args:
+            since: the count of :attr:`restarts` that the caller relies on; after another one
+                nothing is sent.
 
         Raises:
             ValueError: the line is longer than the controller can take, or holds several.
@@ -132,6 +137,8 @@ class MarlinController:
         if len(line) > protocol.MAX_LINE_CHARS or not line.isprintable() or "*" in line:
             raise ValueError(f"not one line of {protocol.MAX_LINE_CHARS} characters: {line!r}")
         with self._transaction(deadline_s or self._deadline_s) as exchange:
+            if since is not None and since != self._restarts:
+                raise self._restarted(exchange)
             self._number_lines(exchange)
             return self._say(exchange, line, wanted)
 

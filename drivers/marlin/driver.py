@@ -1,5 +1,6 @@
 """A gantry on a controller that runs Marlin, Smoothie or RepRapFirmware."""
 
+import contextlib
 import math
 import threading
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ class MarlinGantry:
         }
         self._check_target(target, feed_mm_per_min)
         with self._moving():
-            stops = self._stops
+            stops, restarts = self._stops, self.controller.restarts
             if not self.is_homed():
                 raise NotHomed("the gantry is not homed", port=self.controller.port)
             if not target:
@@ -195,7 +196,7 @@ class MarlinGantry:
             clock = self.controller.clock
             self._leg = _Leg(start, (x, y, z), feed_mm_per_min, clock.now_s())
             try:
-                self._go(target, feed_mm_per_min, start, (x, y, z), stops)
+                self._go(target, self._leg, stops, restarts)
             except (InstrumentInterrupted, MachineAlarm) as error:
                 raise self._stopped_or(error, stops, "a move") from error
             finally:
@@ -245,6 +246,8 @@ class MarlinGantry:
             self.controller.note_halt("stopped on request")
         if self._motion.acquire(timeout=STOP_WITHIN_S):
             self._motion.release()
+            if not self.controller.halted:
+                self.controller.resynchronise()
             return
         self.kill()
         self.controller.interrupt()
@@ -286,9 +289,8 @@ class MarlinGantry:
         finally:
             self.controller.close()
 
-    def _go(
-        self, target: dict[str, float], feed: float, start: Triple, goal: Triple, stops: int
-    ) -> None:
+    def _go(self, target: dict[str, float], leg: _Leg, stops: int, restarts: int) -> None:
+        feed, start, goal = leg.feed_mm_per_min, leg.start, leg.goal
         words = " ".join(
             f"{axis.upper()}{value + self._lowest[AXES.index(axis)]:.3f}"
             for axis, value in target.items()
@@ -297,7 +299,7 @@ class MarlinGantry:
             self.controller.command(line)
         if stops != self._stops:
             raise self._stopped("a move")
-        self.controller.command(f"G1 {words} F{feed:.1f}", deadline_s=MOVE_MARGIN_S)
+        self.controller.command(f"G1 {words} F{feed:.1f}", deadline_s=MOVE_MARGIN_S, since=restarts)
         slowest = min(feed, *(self._rates or (feed,)))
         self._wait(2 * math.dist(start, goal) / slowest * 60 + MOVE_MARGIN_S, stops, "a move")
         if stops != self._stops:
@@ -423,6 +425,10 @@ class MarlinGantry:
         self._unsure = True
         # a stop is acknowledged too, at a time of its own
         self.controller.resynchronise()
+        if not self.controller.halted:
+            # a station that starts again must not trust the position either
+            with contextlib.suppress(InstrumentError):
+                self.controller.remember_homed(homed=False)
         return MotionStopped(
             f"{what} was stopped on request",
             port=self.controller.port,

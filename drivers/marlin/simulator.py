@@ -151,6 +151,8 @@ class MarlinSimulator:
         # a line that stays queued keeps Smoothie's count at -1: the first one is line 0
         self._last_number = -1 if self.dialect is SMOOTHIE else 0
         self.machine.reset()
+        if not self._end.running:
+            return
         if self.dialect is DUET:
             self._say("RepRapFirmware for Duet 2 WiFi/Ethernet is up and running.")
             return
@@ -237,7 +239,8 @@ class MarlinSimulator:
         command = digits[len(number_text) :].strip()
         intact = bool(star) and given.isdigit() and protocol.checksum(body) == int(given)
         if self.dialect is DUET:
-            return command if intact else None
+            # a minus sign is no digit: the rest is taken for the command
+            return (command if number >= 0 else body[1:]) if intact else None
         if not intact:
             self._refuse_line("checksum mismatch")
             return None
