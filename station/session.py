@@ -230,7 +230,6 @@ class Session:
         with beating(self._watchdog, CLOSING_S):
             problems = list(self.line.make_safe())
             self._watch.finish()
-            problems += self.line.make_safe() if problems else ()
             try:
                 if problems:
                     self._remember("error", "closed without a verified safe state", problems)
