@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from drivers.dew_point import dew_point_c, highest_dew_point_c
 from drivers.errors import MachineAlarm, NotHomed
+from drivers.roles import Humidity
+from drivers.transport import PortStatistics
 from station.events import InstrumentState
 from station.safety.looking import Eye, Seen, look_at_all
 from station.safety.rules import Snapshot, Value
@@ -18,6 +21,11 @@ from station.safety.section import is_number
 
 if TYPE_CHECKING:
     from station.line import Line
+
+
+TEMPERATURE_ERROR_C = 0.3
+HUMIDITY_ERROR_PERCENT = 3.0
+"""The largest errors of a humidity sensor in use; the dew margin allows for them."""
 
 
 def eyes(line: "Line") -> tuple[Eye, ...]:
@@ -62,17 +70,23 @@ def observe(line: "Line") -> Snapshot:
     return look_at_all(eyes(line), lambda values: derive(values, line))
 
 
-def dew_point_c(temperature_c: float, humidity_percent: float) -> float:
-    """Dew point of moist air over water (Magnus formula, WMO coefficients, -45 to 60 °C).
-
-    ln(e/e_s) = ln(RH/100); T_d = 243.12 L / (17.62 - L) with
-    L = ln(RH/100) + 17.62 T / (243.12 + T). NaN for a humidity that is not above 0 %, or for what
-    no sensor reads.
-    """
-    if not (0.0 < humidity_percent <= 110.0 and -100.0 < temperature_c < 150.0):
-        return math.nan
-    level = math.log(humidity_percent / 100.0) + 17.62 * temperature_c / (243.12 + temperature_c)
-    return 243.12 * level / (17.62 - level)
+def traffic(line: "Line") -> dict[str, Value]:
+    """How the transactions of the line's ports went, for the metrics: `bias.port.slowest_s`."""
+    values: dict[str, Value] = {}
+    ports = {
+        "bias": line.bias,
+        "readout": line.readout,
+        "gantry": line.gantry,
+        "chiller": line.chiller,
+    }
+    for role, instrument in ports.items():
+        found = getattr(instrument, "statistics", None)
+        if isinstance(found, PortStatistics):
+            values[f"{role}.port.transactions"] = float(found.count)
+            values[f"{role}.port.failures"] = float(found.failures)
+            values[f"{role}.port.last_s"] = found.last_s
+            values[f"{role}.port.slowest_s"] = found.slowest_s
+    return values
 
 
 def _bias(line: "Line") -> Seen:
@@ -155,12 +169,12 @@ def _camera(line: "Line") -> Seen:
 def _climate(line: "Line", name: str) -> Seen:
     sensor = line.humidity[name]
     read = sensor.read()
-    dew_c = dew_point_c(read.temperature_c, read.humidity_percent)
     role = f"climate.{name}"
     values: dict[str, Value] = {
         f"{role}.temperature_c": read.temperature_c,
         f"{role}.humidity_percent": read.humidity_percent,
-        f"{role}.dew_point_c": dew_c,
+        f"{role}.dew_point_c": _dew_point_c(read),
+        f"{role}.highest_dew_point_c": _highest_dew_point_c(read),
     }
     return values, InstrumentState(
         role,
@@ -208,16 +222,33 @@ def _glue_valve(line: "Line") -> Seen:
 def derive(values: dict[str, Value], line: "Line") -> None:
     """Add what follows from several roles; what lacks one of them stays missing."""
     _derive_zones(values, line)
-    humidity = [name for name in values if name.endswith(".dew_point_c")]
-    if not humidity:
-        return
     surface_c = _coldest(values, line.profile.safety.dew_surfaces)
     if surface_c is None:
         return
-    for name in humidity:
+    for name in [name for name in values if name.endswith(".highest_dew_point_c")]:
         dew_c = values[name]
         margin = surface_c - dew_c if is_number(dew_c) else math.nan  # type: ignore[operator]
-        values[name.removesuffix("dew_point_c") + "dew_margin_k"] = margin
+        values[name.removesuffix("highest_dew_point_c") + "dew_margin_k"] = margin
+
+
+def _dew_point_c(read: Humidity) -> float:
+    try:
+        return dew_point_c(read.temperature_c, read.humidity_percent)
+    except ValueError:
+        return math.nan
+
+
+def _highest_dew_point_c(read: Humidity) -> float:
+    """The dew point if both readings are as wrong as they may be."""
+    try:
+        return highest_dew_point_c(
+            read.temperature_c,
+            read.humidity_percent,
+            temperature_error_c=TEMPERATURE_ERROR_C,
+            humidity_error_percent=HUMIDITY_ERROR_PERCENT,
+        )
+    except ValueError:
+        return math.nan
 
 
 def _coldest(values: Mapping[str, Value], patterns: Iterable[str]) -> float | None:

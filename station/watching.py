@@ -11,12 +11,13 @@ import db
 from db import Store
 from station.events import Listener
 from station.line import Line
+from station.metrics import MetricsRecorder
+from station.observing import traffic
 from station.profile import Profile
 from station.run_record import Crew
 from station.safety import Supervisor, Trip
-from station.safety.heart import Heart
 from station.safety.history import as_columns
-from station.safety.rules import Breach, Snapshot
+from station.safety.rules import Breach, Snapshot, Value
 from station.safety.watchdog_link import WatchdogError, WatchdogLink
 from station.safety.watchdog_report import reports, taken
 
@@ -63,11 +64,16 @@ def record_reports(store: Store, crew: Crew, records: Path) -> list[str]:
 
 
 class LineWatch:
-    """The supervisor of a session. Every trip, warning and reset is an event in the records."""
+    """The supervisor of a session and the metrics of its line.
+
+    Every trip, warning and reset is an event in the records, and so is a disk that takes no
+    metrics.
+    """
 
     def __init__(
-        self, line: Line, store: Store, crew: Crew, *, heart: Heart | None, listener: Listener
+        self, line: Line, store: Store, crew: Crew, *, heart: WatchdogLink, listener: Listener
     ) -> None:
+        self._line = line
         self._store = store
         self._crew = crew
         self._supervisor = Supervisor(
@@ -79,6 +85,13 @@ class LineWatch:
             on_warning=self._warned,
             heart=heart,
         )
+        self._metrics = MetricsRecorder(
+            heart.records,
+            self._measured,
+            every_s=line.profile.metrics.every_s,
+            keep_days=line.profile.metrics.keep_days,
+            on_trouble=self._metrics_stopped,
+        )
 
     @property
     def last_seen(self) -> Snapshot | None:
@@ -86,9 +99,11 @@ class LineWatch:
 
     def start(self) -> None:
         self._supervisor.start()
+        self._metrics.start()
 
     def finish(self) -> None:
         """End the watch; a trip that could not be told yet is told once more."""
+        self._metrics.finish()
         self._supervisor.finish()
 
     def reset(self, who: str, why: str = "") -> None:
@@ -99,6 +114,17 @@ class LineWatch:
         self._supervisor.reset()
         text = f"interlock reset by {who}" + (f": {why}" if why else "")
         self._remember("reset", text, {"who": who, "why": why})
+
+    def _measured(self) -> dict[str, Value]:
+        seen = self._supervisor.last_seen
+        if seen is None:
+            return {}
+        return {**seen.values, **traffic(self._line)}
+
+    def _metrics_stopped(self, text: str) -> None:
+        # the disk that refuses the metrics may refuse this as well: the log has it
+        with suppress(db.StoreError):
+            self._remember("error", text, {})
 
     def _tripped(self, trip: Trip, unverified: tuple[str, ...]) -> None:
         self._remember(

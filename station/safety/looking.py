@@ -41,13 +41,16 @@ class Sighting:
     state: InstrumentState | None = None
     silent: str | None = None
     fault: str | None = None
+    look_s: float = 0.0
 
 
 def sight(eye: Eye) -> Sighting | None:
     """Look once. None when another thread broke the look off: that says nothing of the role."""
+    begun_s = time.monotonic()
     try:
         values, state = eye.look()
-        return Sighting(eye.role, eye.name, time.monotonic(), values, state)
+        at_s = time.monotonic()
+        return Sighting(eye.role, eye.name, at_s, values, state, look_s=at_s - begun_s)
     except InstrumentInterrupted:
         return None
     except InstrumentError as error:
@@ -114,6 +117,7 @@ def merge(
             )
             continue
         values[f"{role}.silent_s"] = 0.0
+        values[f"{role}.look_s"] = sighting.look_s
         values.update(sighting.values)
         if sighting.state is not None:
             states.append(sighting.state)

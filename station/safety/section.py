@@ -40,13 +40,16 @@ LEAVES: Mapping[str, tuple[str, ...]] = {
         "*.temperature_c",
         "*.humidity_percent",
         "*.dew_point_c",
+        "*.highest_dew_point_c",
         "*.dew_margin_k",
     ),
     "contact": ("*.closed",),
     "glue_valve": ("open",),
     "watchdog": ("alive",),
 }
-"""What can be watched, by the role that shows it; every role also has `silent_s`."""
+"""What can be watched, by the role that shows it."""
+OF_EVERY_ROLE = ("silent_s", "look_s")
+"""For how long a role has not answered, and how long the last look at it took."""
 NAMED_ROLES = ("climate", "contact")
 """Roles of which a line may have several: `climate.<name>` is silent on its own."""
 _PATTERN = re.compile(r"[a-z*][a-z0-9_*]*(\.[A-Za-z0-9_* -]+)+")
@@ -61,9 +64,10 @@ def _watchable(watch: str) -> str:
     if not _PATTERN.fullmatch(watch):
         raise ValueError("a quantity such as 'bias.current_a'; * stands for any part of a name")
     role, _, leaf = watch.partition(".")
-    if leaf == "silent_s" and (role == "*" or role in LEAVES):
-        return watch
-    if role in NAMED_ROLES and leaf.endswith(".silent_s"):
+    of_every_role, of_a_named_one = leaf in OF_EVERY_ROLE, leaf.rpartition(".")[2] in OF_EVERY_ROLE
+    if (of_every_role and (role == "*" or role in LEAVES)) or (
+        of_a_named_one and role in NAMED_ROLES
+    ):
         return watch
     if role not in LEAVES:
         raise ValueError(f"a quantity of one of {', '.join(LEAVES)}")

@@ -28,7 +28,7 @@ class WatchdogLink:
 
     def __init__(self, line_file: Path, records: Path, *, after_s: float) -> None:
         self._line_file = line_file.resolve()
-        self._records = records.resolve()
+        self.records = records.resolve()
         self._after_s = after_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,7 +52,7 @@ class WatchdogLink:
         """From its return on the heart must beat. Raises WatchdogError when it does not come up."""
         if not self._ready.wait(within_s) or not self.alive():
             raise WatchdogError(
-                f"the watchdog does not start; its log is {self._records / FOLDER / LOG_FILE}"
+                f"the watchdog does not start; its log is {self.records / FOLDER / LOG_FILE}"
             )
         self.beat()
 
@@ -116,14 +116,14 @@ class WatchdogLink:
         self._unanswered_s = None
         self._ready.clear()
         self._close_heart()
-        folder = self._records / FOLDER
+        folder = self.records / FOLDER
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / LOG_FILE).open("ab") as log:
                 process = subprocess.Popen(
                     [
                         *(sys.executable, "-m", "station.safety.watchdog"),
-                        *("--line", str(self._line_file), "--records", str(self._records)),
+                        *("--line", str(self._line_file), "--records", str(self.records)),
                         *("--station", str(os.getpid()), "--after", str(self._after_s)),
                     ],
                     stdin=subprocess.PIPE,

@@ -2,38 +2,69 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
-from drivers.roles import BiasSupply
+from drivers.roles import BiasReading, BiasSupply
 from station.profile import Profile
+from station.safe_state import make_safe, step_locks
 from station.safety import Interlock
 from station.safety.looking import Eye, Seen
 from station.safety.rules import Value
+from station.safety.section import SafeStep
+
+
+class _Still:
+    """Light, bias switch and gantry of a line that has none: safe already."""
+
+    def pulse_off(self) -> None:
+        pass
+
+    def pulsing(self) -> bool:
+        return False
+
+    def disconnect(self) -> None:
+        pass
+
+    def connected(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+    def state(self) -> str:
+        return "Idle"
 
 
 class BiasLine:
-    """A line with a bias supply only."""
+    """A line with a bias supply only; its safe state is the real one."""
 
     def __init__(self, profile: Profile, bias: BiasSupply) -> None:
         self.profile = profile
         self.bias = bias
         self.interlock = Interlock()
+        self.light = self.switch = self.gantry = _Still()
+        self.glue_valve = None
+        self.safe_locks = step_locks()
 
     def eyes(self) -> tuple[Eye, ...]:
+        poll_s = self.profile.safety.poll_s
         return (
             Eye("bias", "supply", self._look, self.profile.safety.bias_poll_s),
-            Eye("gantry", "none", lambda: ({"gantry.state": "Idle"}, None), 0.5),
-            Eye("readout", "none", lambda: ({"readout.temperature_c.a": 20.0}, None), 0.5),
+            Eye("gantry", "none", lambda: ({"gantry.state": "Idle"}, None), poll_s),
+            Eye("readout", "none", lambda: ({"readout.temperature_c.a": 20.0}, None), poll_s),
         )
 
     def derive(self, values: dict[str, Value]) -> None:
         pass
 
-    def make_safe(self) -> tuple[str, ...]:
-        reading = self.bias.ramp_down(rate_v_per_s=self.profile.bias.emergency_ramp_v_per_s)
-        return ("still on",) if reading.output_on else ()
+    def bias_down(self) -> BiasReading:
+        return self.bias.ramp_down(rate_v_per_s=self.profile.bias.emergency_ramp_v_per_s)
 
-    def take_safe_steps(self, steps: tuple[str, ...]) -> tuple[str, ...]:
-        return self.make_safe()
+    def make_safe(self) -> tuple[str, ...]:
+        return make_safe(cast(Any, self))
+
+    def take_safe_steps(self, steps: tuple[SafeStep, ...]) -> tuple[str, ...]:
+        return make_safe(cast(Any, self), steps)
 
     def _look(self) -> Seen:
         reading = self.bias.read()
