@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.tileboard_tester import protocol
+from drivers.tileboard_tester import chips, converters, protocol
 from drivers.tileboard_tester.protocol import BoardConstants, LedRun, ProtocolError
 
 
@@ -39,7 +39,7 @@ def test_commands_carry_decimal_integers() -> None:
     [(4095, 1200.0), (2048, 450.138), (3656, 999.893), (0, 0.0)],
 )
 def test_pt1000_resistance_follows_the_divider(counts: int, resistance_ohm: float) -> None:
-    assert protocol.pt1000_ohm(counts) == pytest.approx(resistance_ohm, abs=0.001)
+    assert converters.pt1000_ohm(counts) == pytest.approx(resistance_ohm, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -50,45 +50,45 @@ def test_pt1000_resistance_follows_the_divider(counts: int, resistance_ohm: floa
 def test_pt1000_temperature_agrees_with_the_standard_table(
     temperature_c: float, resistance_ohm: float
 ) -> None:
-    counts = protocol.converter_counts(2.5 * resistance_ohm / (resistance_ohm + 1800.0))
+    counts = converters.converter_counts(2.5 * resistance_ohm / (resistance_ohm + 1800.0))
     step_k = 0.13
-    assert protocol.pt1000_temperature_c(counts) == pytest.approx(temperature_c, abs=step_k / 2)
+    assert converters.pt1000_temperature_c(counts) == pytest.approx(temperature_c, abs=step_k / 2)
 
 
 @given(st.floats(-50.0, 51.0))
 def test_pt1000_temperature_survives_the_converter_within_half_a_step(temperature_c: float) -> None:
-    counts = protocol.pt1000_counts(temperature_c)
-    assert protocol.pt1000_temperature_c(counts) == pytest.approx(temperature_c, abs=0.07)
+    counts = converters.pt1000_counts(temperature_c)
+    assert converters.pt1000_temperature_c(counts) == pytest.approx(temperature_c, abs=0.07)
 
 
 @pytest.mark.parametrize("counts", [0, 1, 2000, 4095])
 def test_a_broken_pt1000_has_no_temperature(counts: int) -> None:
     with pytest.raises(ProtocolError, match="PT1000"):
-        protocol.pt1000_temperature_c(counts)
+        converters.pt1000_temperature_c(counts)
 
 
 def test_bias_and_supply_dividers() -> None:
-    assert protocol.divided_volts(3300, protocol.BIAS_DIVIDER) == pytest.approx(
+    assert converters.divided_volts(3300, protocol.BIAS_DIVIDER) == pytest.approx(
         3300 / 4095 * 330500 / 6490
     )
-    assert protocol.divided_volts(3300, protocol.SUPPLY_DIVIDER) == pytest.approx(
+    assert converters.divided_volts(3300, protocol.SUPPLY_DIVIDER) == pytest.approx(
         3300 / 4095 * 60700 / 4700
     )
 
 
 def test_bias_current_is_the_mirror_current_times_800() -> None:
-    assert protocol.sensed_current_a(276) == pytest.approx(276 / 4095 / 27e3 * 800)
+    assert converters.sensed_current_a(276) == pytest.approx(276 / 4095 / 27e3 * 800)
 
 
 def test_a_converter_at_its_end_gives_no_number() -> None:
     with pytest.raises(ProtocolError, match="at least 50"):
-        protocol.divided_volts(4095, protocol.BIAS_DIVIDER)
+        converters.divided_volts(4095, protocol.BIAS_DIVIDER)
     with pytest.raises(ProtocolError):
-        protocol.sensed_current_a(4095)
+        converters.sensed_current_a(4095)
     with pytest.raises(ProtocolError, match="outside"):
-        protocol.converter_volts(4096)
+        converters.converter_volts(4096)
     with pytest.raises(ProtocolError, match="outside"):
-        protocol.converter_volts(-1)
+        converters.converter_volts(-1)
 
 
 @pytest.mark.parametrize(("reply", "number"), [("42", 42), (" 42\n", 42), ("0x2a", 42), ("0", 0)])
@@ -160,7 +160,7 @@ def test_only_a_plain_yaml_mapping_is_a_document(text: str) -> None:
 
 
 def test_trees_survive_yaml() -> None:
-    tree = protocol.phase_document(7, 2)
+    tree = chips.phase_document(7, 2)
     assert protocol.from_yaml(protocol.to_yaml(tree)) == tree
 
 

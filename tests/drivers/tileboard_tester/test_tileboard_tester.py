@@ -450,7 +450,7 @@ def test_a_spoilt_file_is_refused_by_name(
     fault: str,
     reason: str,
 ) -> None:
-    monkeypatch.setattr("drivers.tileboard_tester.driver._FILE_QUIET_S", 0.1)
+    monkeypatch.setattr("drivers.tileboard_tester.runs._FILE_QUIET_S", 0.1)
     tester.configure()
     simulator.faults.file = fault  # type: ignore[assignment]
     with pytest.raises(BrokenReply, match=reason) as caught:

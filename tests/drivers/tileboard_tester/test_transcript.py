@@ -10,8 +10,8 @@ import pytest
 import zmq
 
 from drivers.clock import ScaledClock
-from drivers.errors import InstrumentTimeout
-from drivers.tileboard_tester import driver as driver_module
+from drivers.errors import BrokenReply, InstrumentTimeout
+from drivers.tileboard_tester import runs as runs_module
 from drivers.tileboard_tester.driver import TileboardTester
 from drivers.tileboard_tester.protocol import BoardConstants
 from drivers.tileboard_tester.run_file import run_words, write_words
@@ -53,10 +53,16 @@ def client(folder: Path, run_name: str) -> str:
 
 POWERED = str(0xC0001D)
 
+
+def twice(command: str, answer: str) -> list[Line]:
+    """A number that is measured is asked for until two answers agree."""
+    return [("slow", [command], answer)] * 2
+
+
 OPENING_OF_A_POWERED_BOARD: list[Line] = [
-    ("slow", ["read_gbtsca_gpio"], POWERED),
+    *twice("read_gbtsca_gpio", POWERED),
     ("slow", ["set_gbtsca_gpio_direction 268435356"], "Done setting gpio directon to 268435356"),
-    ("slow", ["read_gbtsca_gpio"], POWERED),
+    *twice("read_gbtsca_gpio", POWERED),
     ("fast", ["status"], "created"),
     ("data", ["status"], "created"),
     ("slow", ["initialize", PHASE_0], "ready"),
@@ -167,18 +173,18 @@ def test_opening_and_closing_a_powered_board(tmp_path: Path) -> None:
 
 def test_opening_powers_a_board_that_is_off(tmp_path: Path) -> None:
     off: list[Line] = [
-        ("slow", ["read_gbtsca_gpio"], "0"),
+        *twice("read_gbtsca_gpio", "0"),
         ("slow", ["set_gbtsca_gpio_direction 268435356"], "Done setting gpio directon"),
-        ("slow", ["read_gbtsca_gpio"], "0"),
+        *twice("read_gbtsca_gpio", "0"),
     ]
-    script = [*off, *POWERING, *opening(tmp_path)[3:], *CLOSING]
+    script = [*off, *POWERING, *opening(tmp_path)[5:], *CLOSING]
     with scripted(script, tmp_path):
         pass
 
 
 def test_opening_stops_a_run_that_was_left_alone(tmp_path: Path) -> None:
     script = opening(tmp_path)
-    script[3:5] = [
+    script[5:7] = [
         ("fast", ["status"], "running"),
         ("fast", ["stop"], "configured"),
         ("data", ["status"], "running"),
@@ -196,14 +202,15 @@ def test_light_bias_and_dacs(tmp_path: Path) -> None:
         ("slow", ["read_gbtsca_gpio"], "512"),
         ("slow", ["set_gbtsca_gpio_vals 3145728 3145728"], "Done setting gpio values"),
         ("slow", ["read_gbtsca_gpio"], "3145728"),
-        ("slow", ["read_gbtsca_gpio"], "0x300000"),
+        *twice("read_gbtsca_gpio", "0x300000"),
         ("slow", ["set_gbtsca_dac A 100"], "Done setting gbtsca dac A to 100"),
         ("slow", ["read_gbtsca_dac A"], "100"),
         ("slow", ["set_gbtsca_dac B 7"], "Done setting gbtsca dac B to 7"),
         ("slow", ["read_gbtsca_dac B"], "7"),
+        ("slow", ["read_gbtsca_adc 18"], "3301"),
         ("slow", ["read_gbtsca_adc 18"], "3300"),
-        ("slow", ["read_gbtsca_adc 29"], "276"),
-        ("slow", ["read_gbtsca_adc 30"], "0"),
+        *twice("read_gbtsca_adc 29", "276"),
+        *twice("read_gbtsca_adc 30", "0"),
     ]
     with scripted([*opening(tmp_path), *steps, *CLOSING], tmp_path) as tester:
         tester.pulse_on()
@@ -216,14 +223,15 @@ def test_light_bias_and_dacs(tmp_path: Path) -> None:
 
 
 def test_an_led_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "_new_run_name", lambda: "charges_000000000000_")
+    monkeypatch.setattr(runs_module, "_new_run_name", lambda: "charges_000000000000_")
     adc = np.random.default_rng(2).integers(0, 1024, (72, 25))
     write_words(tmp_path / "charges_000000000000_0.root", run_words(adc, 1))
     lit = str(int(POWERED) | 0x80)
     steps: list[Line] = [
         ("slow", ["configure", PHASE_7], "configured"),
+        ("slow", ["read", PHASE_7], PHASE_7),
         ("slow", ["resettdc"], "roc_s0: done\n"),
-        ("slow", ["read_gbtsca_gpio"], lit),
+        *twice("read_gbtsca_gpio", lit),
         ("data", ["configure", client(tmp_path, "charges_000000000000_")], "configured"),
         ("fast", ["configure", menu(25, bx_l1a=42)], "configured"),
         ("data", ["start"], "running"),
@@ -235,7 +243,7 @@ def test_an_led_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("fast", ["status"], "configured"),
         ("data", ["stop"], "configured"),
         ("data", ["status"], "configured"),
-        ("slow", ["read_gbtsca_gpio"], lit),
+        *twice("read_gbtsca_gpio", lit),
     ]
     with scripted([*opening(tmp_path), *steps, *CLOSING], tmp_path) as tester:
         tester.configure(bx_l1a=42, phase_ck=7)
@@ -243,6 +251,67 @@ def test_an_led_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(run.adc, adc)
     assert run.settings["led_on"] is True
     assert run.settings["bias_connected"] is False
+
+
+REGISTERS = (
+    "roc_s0:\n  sc:\n"
+    "    ReferenceVoltage:\n      0:\n        Inv_vref: 401\n      1:\n        Inv_vref: 401\n"
+    "    ch:\n      3:\n        HighRange: 1\n        trim_inv: 9\n"
+)
+
+
+def test_registers_pins_dacs_and_power(tmp_path: Path) -> None:
+    steps: list[Line] = [
+        ("slow", ["configure", REGISTERS], "configured"),
+        ("slow", ["read", REGISTERS], REGISTERS),
+        ("slow", ["set_gbtsca_gpio_vals 83886080 251658240"], "Done setting gpio values"),
+        ("slow", ["read_gbtsca_gpio"], "83886080"),
+        *twice("read_gbtsca_gpio", "83886080"),
+        ("slow", ["set_gbtsca_dac C 200"], "Done setting gbtsca dac C to 200"),
+        ("slow", ["read_gbtsca_dac C"], "200"),
+        *twice("read_gbtsca_dac C", "200"),
+        *twice("read_gbtsca_adc 31", "2048"),
+        ("slow", ["read_pwr"], "bias_v: 41.0\n"),
+        ("slow", ["set_gbtsca_gpio_vals 0 16"], "Done setting gpio values"),
+        ("slow", ["read_gbtsca_gpio"], "0"),
+        ("slow", ["set_gbtsca_gpio_vals 16 16"], "Done setting gpio values"),
+        ("slow", ["read_gbtsca_gpio"], "16"),
+        ("slow", ["initialize", PHASE_0], "ready"),
+        ("slow", ["read", ""], CHIPS),
+    ]
+    with scripted([*opening(tmp_path), *steps, *CLOSING], tmp_path) as tester:
+        tester.set_registers(
+            {
+                "roc_s0": {
+                    "sc": {
+                        "ReferenceVoltage": {"all": {"Inv_vref": 401}},
+                        "ch": {3: {"trim_inv": 9, "HighRange": 1}},
+                    }
+                }
+            }
+        )
+        tester.set_ldo_trim(5)
+        assert tester.ldo_trim() == 5
+        tester.set_dac("C", 200)
+        assert tester.dac("C") == 200
+        assert tester.converter_v(31) == pytest.approx(2048 / 4095)
+        assert tester.power_report() == "bias_v: 41.0"
+        tester.reset_chips("hard")
+
+
+def test_a_number_about_which_no_two_answers_agree_is_refused(tmp_path: Path) -> None:
+    steps: list[Line] = [
+        ("slow", ["read_gbtsca_adc 11"], "2048"),
+        ("slow", ["read_gbtsca_adc 11"], "5"),
+        ("slow", ["read_gbtsca_adc 11"], "2050"),
+        ("slow", ["read_gbtsca_adc 11"], "2048"),
+        ("slow", ["read_gbtsca_adc 11"], "3048"),
+        ("slow", ["read_gbtsca_adc 11"], "1048"),
+    ]
+    with scripted([*opening(tmp_path), *steps, *CLOSING], tmp_path) as tester:
+        assert tester.supply_v() == pytest.approx(2050 / 4095 * 60700 / 4700)
+        with pytest.raises(BrokenReply, match="no two answers agree: 2048, 3048, 1048"):
+            tester.supply_v()
 
 
 def ask(simulator: TileboardTesterSimulator, name: str, parts: list[str]) -> str:
@@ -310,7 +379,7 @@ def test_the_simulator_keeps_every_chip_setting(simulator: TileboardTesterSimula
         "set_gbtsca_gpio_vals 8388608 8388608",
     ):
         assert "Done" in ask(simulator, "slow", [command])
-    simulator._clock.sleep(1.0)
+    simulator._tester._clock.sleep(1.0)
     assert "Done" in ask(simulator, "slow", ["set_gbtsca_gpio_vals 4194332 4194332"])
     assert ask(simulator, "slow", ["initialize", PHASE_0]) == "ready"
     tree = "roc_s0: {sc: {ch: {3: {trim_inv: 9}}, ReferenceVoltage: {all: {Inv_vref: 400}}}}"
