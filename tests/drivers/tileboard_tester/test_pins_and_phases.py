@@ -17,10 +17,11 @@ from drivers.errors import (
 )
 from drivers.roles import ChargeReadout, ClimateSensor, LightPulser
 from drivers.tileboard_tester import protocol
+from drivers.tileboard_tester import world as settings_of
 from drivers.tileboard_tester.driver import TileboardTester
 from drivers.tileboard_tester.phase_scan import scan_phase
 from drivers.tileboard_tester.run_file import RunFileError, read_run_data, run_words, write_words
-from drivers.tileboard_tester.simulator import TesterSettings, TileboardTesterSimulator
+from drivers.tileboard_tester.simulator import TileboardTesterSimulator
 from tests.drivers.tileboard_tester.conftest import World
 
 free_way = contextlib.nullcontext
@@ -143,7 +144,7 @@ class PulsedWorld(World):
     """Light whose sample depends on when it is taken."""
 
     def charges(
-        self, n_events: int, led_on: bool, settings: TesterSettings
+        self, n_events: int, led_on: bool, settings: settings_of.TesterSettings
     ) -> NDArray[np.number[Any]]:
         at = (settings.run.bx_l1a - PEAK_BX) * 16 + settings.phase_ck[0] - PEAK_PHASE
         light = 80.0 * math.exp(-0.5 * (at / 9.0) ** 2) if led_on else 0.0
@@ -216,7 +217,7 @@ def test_a_run_of_a_world_with_times_has_them_in_its_file(
     tester: TileboardTester, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def times(
-        n_events: int, led_on: bool, settings: TesterSettings
+        n_events: int, led_on: bool, settings: settings_of.TesterSettings
     ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         return np.full((72, n_events), 1234), np.full((72, n_events), 512)
 
