@@ -65,7 +65,7 @@ class Motion:
     def speed_mm_per_s(self) -> float:
         if not self._queue or self.paused:
             return 0.0
-        return self._queue[0].speed_mm_per_s * self.feed_override
+        return self._speed_of(self._queue[0])
 
     @property
     def end(self) -> Triple:
@@ -103,9 +103,7 @@ class Motion:
         self._now_s = max(now_s, self._now_s)
         while left_s > 0 and self._queue and not self.paused and self.limit_hit is None:
             block = self._queue[0]
-            speed = block.speed_mm_per_s
-            if block.kind != "homing":
-                speed *= self.feed_override
+            speed = self._speed_of(block)
             distance = math.dist(self.machine, block.target)
             needed_s = distance / speed
             if needed_s <= left_s:
@@ -121,6 +119,10 @@ class Motion:
                     for here, there in zip(self.machine, block.target, strict=True)
                 )
                 self._go_to((x, y, z), block.kind)
+
+    def _speed_of(self, block: Block) -> float:
+        """Overrides change the pace of programmed lines only, not of jogs and homing."""
+        return block.speed_mm_per_s * (self.feed_override if block.kind == "line" else 1.0)
 
     def _go_to(self, machine: Triple, kind: BlockKind) -> None:
         true = list(self.true_mm)

@@ -66,6 +66,7 @@ class GrblController:
         self._restarts = 0
         self._infos_awaited = 0
         self.messages: list[str] = []
+        transport.instrument = "GRBL gantry"
         transport.keep_stray_lines = True
         transport.write_terminator = b"\n"
         transport.verify = _nobody_known_yet

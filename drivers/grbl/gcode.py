@@ -60,6 +60,11 @@ class ModalState:
     speed: float = 0.0
     g92: Triple = (0.0, 0.0, 0.0)
 
+    def end_program(self) -> None:
+        """What M2 and M30 set back; units, tool, feed and offsets stay."""
+        self.motion, self.plane, self.distance = "G1", "G17", "G90"
+        self.feed_mode, self.coordinates, self.spindle = "G94", "G54", "M5"
+
     def report(self) -> str:
         coolant = " ".join(sorted(self.coolant)) or "M9"
         return (
@@ -114,5 +119,5 @@ def _known_code(letter: str, value: float) -> str:
 
 
 def strip_comments(text: str) -> str:
-    """Capitals without spaces, ``(...)`` and ``;...``."""
-    return re.sub(r"\s|\([^)]*\)|;.*", "", text).upper()
+    """Capitals without spaces, slashes, ``(...)`` and ``;...``."""
+    return re.sub(r"[\x00-\x20/]|\([^)]*\)?|;.*", "", text).upper()

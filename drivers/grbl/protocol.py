@@ -120,6 +120,9 @@ MSG_LOCKED = "[MSG:'$H'|'$X' to unlock]"
 MSG_UNLOCKED = "[MSG:Caution: Unlocked]"
 MSG_ENABLED = "[MSG:Enabled]"
 MSG_DISABLED = "[MSG:Disabled]"
+MSG_DOOR = "[MSG:Check Door]"
+MSG_PROGRAM_END = "[MSG:Pgm End]"
+HELP = "[HLP:$$ $# $G $I $N $x=val $Nx=line $J=line $SLP $C $X $H ~ ! ? ctrl-x]"
 
 DEFAULT_SETTINGS: Mapping[int, float] = {
     0: 10, 1: 255, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 10: 1, 11: 0.01, 12: 0.002, 13: 0,

@@ -23,6 +23,7 @@ from drivers.simulated_axes import Block, BlockKind, Motion
 
 POLL_S = 0.002
 WCO_EVERY = {"idle": 10, "busy": 30}
+COOLANT_WORDS = {"flood": "M8", "mist": "M7"}
 OVERRIDES_EVERY = {"idle": 10, "busy": 20}
 
 _Steps = Generator[None, None, None]
@@ -46,6 +47,8 @@ class GrblSimulator:
             motion is looked at.
         start_mm: where the axes really are at power-up, 0 to ``travel``.
         settings: values of ``$`` settings that differ from the defaults.
+        backlash_mm: play of the axes.
+        has_mist: whether the firmware was built with the second output (M7).
         faults: what goes wrong on the line.
     """
 
@@ -59,6 +62,8 @@ class GrblSimulator:
         on_move: Callable[[Triple], None] = lambda true_mm: None,
         start_mm: Triple = (120.0, 80.0, 60.0),
         settings: Mapping[int, float] | None = None,
+        backlash_mm: Triple = (0.0, 0.0, 0.0),
+        has_mist: bool = True,
         faults: LineFaults | None = None,
     ) -> None:
         self._clock = clock or RealClock()
@@ -68,10 +73,11 @@ class GrblSimulator:
         self._settings.update(zip(protocol.TRAVEL, travel, strict=True))
         self._settings.update(settings or {})
         self._coordinates = Coordinates(self._settings)
-        self._motion = Motion(travel, start_mm, self._clock.now_s(), on_move)
+        self._motion = Motion(travel, start_mm, self._clock.now_s(), on_move, backlash_mm)
         self._lock = threading.RLock()
         self.faults = faults or LineFaults()
         self._end = PtyEnd(self, name="grbl", faults=self.faults)
+        self._has_mist = has_mist
         self.most_bytes_waiting = 0
         self._unread = bytearray()
         self._outputs = {"flood": False, "mist": False}
@@ -121,6 +127,10 @@ class GrblSimulator:
             self._motion.advance(self._clock.now_s())
             self._power_up()
 
+    def brown_out(self) -> None:
+        """A dip of the supply: as a power cycle, in the middle of whatever is under way."""
+        self.power_cycle()
+
     def receive(self, data: bytes) -> None:
         with self._lock:
             for byte in data:
@@ -152,6 +162,7 @@ class GrblSimulator:
         self._deaf = False
         self._owes_ok = False
         self._hold: str | None = None
+        self._before_door: set[str] = set()
         self._checking = False
         self._homing = False
         self._running: _Steps | None = None
@@ -174,13 +185,15 @@ class GrblSimulator:
             self._outputs[name] = on
             self._on_output(name, on)
         if on:
-            self._modal.coolant.add("M8" if name == "flood" else "M7")
+            self._modal.coolant.add(COOLANT_WORDS[name])
         else:
-            self._modal.coolant.discard("M8" if name == "flood" else "M7")
+            self._modal.coolant.discard(COOLANT_WORDS[name])
 
     def _state(self) -> str:
         if self._alarm:
             return "Alarm"
+        if self._homing:
+            return "Home"
         if self._hold is not None:
             return self._hold
         if self._checking:
@@ -202,14 +215,14 @@ class GrblSimulator:
         elif character in (protocol.FEED_HOLD, protocol.DOOR):
             self._pause("Hold:0" if character == protocol.FEED_HOLD else "Door:0")
         elif character == protocol.RESUME:
-            self._hold = None
-            self._motion.paused = False
+            self._resume()
         elif character == protocol.JOG_CANCEL:
             if self._state() == "Jog":
                 self._motion.clear()
         elif character in (protocol.FLOOD_TOGGLE, protocol.MIST_TOGGLE):
-            if self._state() in ("Idle", "Run", "Hold:0"):
-                name = "flood" if character == protocol.FLOOD_TOGGLE else "mist"
+            name = "flood" if character == protocol.FLOOD_TOGGLE else "mist"
+            allowed = name == "flood" or self._has_mist
+            if allowed and self._state() in ("Idle", "Run", "Hold:0", "Jog"):
                 self._set_output(name, on=not self._outputs[name])
                 self._override_countdown = 0
         elif byte in protocol.FEED_OVERRIDES:
@@ -221,11 +234,28 @@ class GrblSimulator:
     def _pause(self, state: str) -> None:
         if self._alarm or self._checking:
             return
-        if self._state() == "Jog" and state == "Hold:0":
+        jogging = self._state() == "Jog"
+        if jogging:
             self._motion.clear()
-        else:
-            self._hold = state
-            self._motion.paused = True
+        if state.startswith("Door"):
+            self._say(protocol.MSG_DOOR)
+            # what the outputs switch is cut off, and comes back with the resume
+            self._before_door |= {name for name, level in self._outputs.items() if level}
+            for name in self._before_door:
+                self._set_output(name, on=False)
+            self._override_countdown = 0
+        elif jogging:
+            return
+        self._hold = state
+        self._motion.paused = True
+
+    def _resume(self) -> None:
+        self._hold = None
+        self._motion.paused = False
+        for name in self._before_door:
+            self._set_output(name, on=True)
+            self._override_countdown = 0
+        self._before_door = set()
 
     def _soft_reset(self) -> None:
         moving = self._motion.busy and not self._motion.paused
@@ -280,7 +310,7 @@ class GrblSimulator:
     def _execute(self, text: str) -> _Steps:
         line = strip_comments(text)
         try:
-            if len(text) > protocol.MAX_LINE_CHARS:
+            if len(line) > protocol.MAX_LINE_CHARS:
                 raise GcodeError(11)
             if line.startswith("$"):
                 yield from self._execute_system(line)
@@ -304,13 +334,16 @@ class GrblSimulator:
             protocol.INFO: self._list_info,
             protocol.OFFSETS: self._list_offsets,
             protocol.UNLOCK: self._unlock,
+            "$": lambda: self._say(protocol.HELP),
             "$C": self._toggle_check,
             "$N": self._list_startup_lines,
         }
-        allowed_while_moving = (protocol.MODES, protocol.UNLOCK, "$C")
-        if line.startswith("$J="):
-            yield from self._jog(line[3:])
-        elif state not in ("Idle", "Alarm") and line not in allowed_while_moving:
+        at_any_time = {protocol.MODES, protocol.UNLOCK, "$C", "$"}
+        if state != "Run":
+            at_any_time.add(protocol.SETTINGS)
+        if line.startswith("$J"):
+            yield from self._jog(line[2:])
+        elif state not in ("Idle", "Alarm") and line not in at_any_time:
             raise GcodeError(8)
         elif line in listings:
             listings[line]()
@@ -328,7 +361,9 @@ class GrblSimulator:
 
     def _list_info(self) -> None:
         self._say(self.faults.identity(f"[VER:{protocol.VERSION}:]"))
-        self._say(f"[OPT:VM,{protocol.PLANNER_BLOCKS},{protocol.RECEIVE_BUFFER_BYTES}]")
+        options = "VM" if self._has_mist else "V"
+        sizes = f"{protocol.PLANNER_BLOCKS},{protocol.RECEIVE_BUFFER_BYTES}"
+        self._say(f"[OPT:{options},{sizes}]")
 
     def _list_startup_lines(self) -> None:
         self._say("$N0=")
@@ -342,8 +377,13 @@ class GrblSimulator:
     def _toggle_check(self) -> None:
         if not self._checking and self._state() != "Idle":
             raise GcodeError(8)
-        self._checking = not self._checking
-        self._say(protocol.MSG_ENABLED if self._checking else protocol.MSG_DISABLED)
+        if self._checking:
+            self._say(protocol.MSG_DISABLED)
+            self._say("ok")
+            self._restart()
+            raise _RestartedError
+        self._checking = True
+        self._say(protocol.MSG_ENABLED)
 
     def _list_offsets(self) -> None:
         for name, offset in self._coordinates.stored.items():
@@ -354,7 +394,9 @@ class GrblSimulator:
 
     def _store_setting(self, line: str) -> None:
         name, separator, text = line[1:].partition("=")
-        if not (separator and name.isdigit()):
+        if not name.isdigit():
+            raise GcodeError(3 if name[:1].isdigit() else 2)
+        if not separator:
             raise GcodeError(3)
         try:
             value = float(text)
@@ -395,11 +437,11 @@ class GrblSimulator:
             machine = list(self._motion.machine)
             machine[axis] = -pull_off if towards > 0 else pull_off - travel
             self._motion.declare((machine[0], machine[1], machine[2]))
-        self._homing = False
         self._wco_countdown = 0
         if self._status_wanted:
             self._status_wanted = 0
             self._report_status()
+        self._homing = False
 
     def _run_axis(self, axis: int, distance: float, speed: float) -> _Steps:
         target = list(self._motion.machine)
@@ -410,8 +452,10 @@ class GrblSimulator:
 
     def _jog(self, text: str) -> _Steps:
         if self._state() not in ("Idle", "Jog"):
-            raise GcodeError(9 if self._alarm else 8)
-        line = parse_line(text)
+            raise GcodeError(8)
+        if not text.startswith("="):
+            raise GcodeError(3)
+        line = parse_line(text[1:])
         if not set(line.codes) <= JOG_WORDS or {"S", "T", "P", "L"} & line.values.keys():
             raise GcodeError(16)
         if "F" not in line.values:
@@ -426,6 +470,8 @@ class GrblSimulator:
         yield from self._plan(target, line.values["F"] * millimetres_per(units), "jog")
 
     def _execute_gcode(self, line: Line) -> _Steps:
+        if "M7" in line.codes and not self._has_mist:
+            raise GcodeError(20)
         self._check_axis_words(line)
         units = line.code_of("units") or self._modal.units
         moves = line.has_axes and not {"G10", "G92"} & set(line.codes)
@@ -450,8 +496,11 @@ class GrblSimulator:
         elif moves:
             yield from self._move(line, units)
         if {"M2", "M30"} & set(line.codes):
-            self._modal.coordinates, self._modal.distance = "G54", "G90"
+            yield from self._finish_moves()
+            self._modal.end_program()
+            self._motion.feed_override = 1.0
             self._switch_coolant(("M9",))
+            self._say(protocol.MSG_PROGRAM_END)
 
     def _update_modal(self, line: Line, units: str, *, moves: bool) -> None:
         modal, values = self._modal, line.values

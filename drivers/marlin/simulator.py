@@ -1,10 +1,10 @@
 """A Marlin, Smoothie or Duet controller with three axes behind a pseudo-terminal."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from drivers.clock import Clock, RealClock
-from drivers.faults import LineFaults, WireFault
+from drivers.faults import LineFaults
 from drivers.loopback import PtyEnd
 from drivers.marlin import protocol
 from drivers.marlin.machine import Machine, Steps
@@ -51,16 +51,12 @@ class MarlinSimulator:
         advanced_ok: bool = False,
         acknowledges_resend: bool = True,
         reports_temperature_s: float | None = None,
-        faults: LineFaults | Iterable[WireFault] | None = None,
+        faults: LineFaults | None = None,
     ) -> None:
         self.dialect = dialect
         self._clock = clock or RealClock()
         self._lock = threading.RLock()
-        if faults is None or isinstance(faults, LineFaults):
-            self.faults = faults or LineFaults()
-        else:
-            self.faults = LineFaults()
-            self.faults.plan_all(faults)
+        self.faults = faults or LineFaults()
         self._end = PtyEnd(self, name=dialect.name, faults=self.faults)
         self._advanced_ok = advanced_ok
         self._acknowledges_resend = acknowledges_resend

@@ -39,7 +39,7 @@ def test_after_power_up_it_is_locked_and_says_so(slow_simulator):
     assert port.read_until(LOCKED) == b"\r\n" + BANNER + LOCKED
     assert status(port).state == "Alarm"
     assert port.ask(b"G0X-1\n", b"\r\n") == b"error:9\r\n"
-    assert port.ask(b"$J=X-1F100\n", b"\r\n") == b"error:9\r\n"
+    assert port.ask(b"$J=X-1F100\n", b"\r\n") == b"error:8\r\n"
     assert port.ask(b"$X\n") == b"[MSG:Caution: Unlocked]\r\nok\r\n"
     assert status(port).state == "Idle"
     port.close()
@@ -50,10 +50,13 @@ def test_after_power_up_it_is_locked_and_says_so(slow_simulator):
     [
         (b"5X", 1),
         (b"G0X", 2),
-        (b"$Y", 3),
+        (b"$Y", 2),
+        (b"$100", 3),
+        (b"$999=1", 3),
+        (b"$JX1F100", 3),
         (b"$11=x", 2),
         (b"F-1", 4),
-        (b"G1X-1" + b" " * 80, 11),
+        (b"G1X-1.00000" + b"0" * 80, 11),
         (b"$J=X1F100", 15),
         (b"$J=X-1", 22),
         (b"$J=F100", 26),
@@ -140,17 +143,24 @@ def test_a_jog_is_dropped_by_its_cancel_byte_and_by_a_hold(raw, slow_simulator, 
         assert slow_simulator.true_commanded_position_mm() == here
 
 
-def test_a_feed_override_changes_the_pace(raw, slow_simulator, manual_clock):
+def test_a_feed_override_changes_the_pace_of_lines_and_not_of_jogs(
+    raw, slow_simulator, manual_clock
+):
     x0 = slow_simulator.true_commanded_position_mm()[0]
-    raw.ask(b"$J=G91X-30F600\n")
+    raw.ask(b"G91G1X-30F600\n")
     raw.send(b"\x92\x92\x92\x92\x92")
     assert status(raw).overrides is None
     manual_clock.time_s += 1
     assert x0 - slow_simulator.true_commanded_position_mm()[0] == pytest.approx(5)
     raw.send(b"\x90")
-    assert status(raw).state == "Jog"
+    assert status(raw).state == "Run"
     manual_clock.time_s += 1
     assert x0 - slow_simulator.true_commanded_position_mm()[0] == pytest.approx(15)
+    manual_clock.time_s += 2
+    raw.send(b"\x92\x92\x92\x92\x92")
+    raw.ask(b"$J=G91X-30F600\n")
+    manual_clock.time_s += 1
+    assert x0 - slow_simulator.true_commanded_position_mm()[0] == pytest.approx(40)
 
 
 def test_homing_finds_the_switches_from_anywhere(raw, slow_simulator, manual_clock):
@@ -244,17 +254,15 @@ def test_outputs_are_shown_in_the_next_report_after_they_change(raw, world):
     assert world.switched == [("flood", True), ("mist", True), ("flood", False), ("mist", False)]
 
 
-def test_output_toggles_work_idle_and_running_but_not_in_a_jog_or_an_alarm(raw, slow_simulator):
+def test_output_toggles_work_at_rest_and_in_motion_but_not_in_an_alarm(raw, slow_simulator):
     raw.send(b"\xa0")
     status(raw)
     assert slow_simulator.output("flood")
     raw.ask(b"$J=G91X-30F600\n")
     raw.send(b"\xa0")
     assert status(raw).state == "Jog"
-    assert slow_simulator.output("flood")
-    raw.send(b"\x85\xa0")
-    status(raw)
     assert not slow_simulator.output("flood")
+    raw.send(b"\x85")
     raw.ask(b"G91G1X-30F600\n")
     raw.send(b"\xa0\xa1")
     assert status(raw).state == "Run"
@@ -266,6 +274,104 @@ def test_output_toggles_work_idle_and_running_but_not_in_a_jog_or_an_alarm(raw, 
     raw.send(b"\xa0")
     assert status(raw).state == "Alarm"
     assert not slow_simulator.output("flood")
+
+
+def test_an_open_door_cuts_the_outputs_off_until_the_resume(raw, slow_simulator):
+    raw.ask(b"M8\n")
+    raw.send(b"\x84")
+    assert raw.read_until(b"]\r\n") == b"[MSG:Check Door]\r\n"
+    assert status(raw).state == "Door:0"
+    assert not slow_simulator.output("flood")
+    raw.send(b"~")
+    assert status(raw).state == "Idle"
+    assert slow_simulator.output("flood")
+
+
+def test_a_door_that_opens_in_a_jog_ends_the_jog(raw, slow_simulator, manual_clock):
+    raw.ask(b"$J=G91X-30F600\n")
+    manual_clock.time_s += 1
+    raw.send(b"\x84")
+    raw.read_until(b"]\r\n")
+    assert status(raw).state == "Door:0"
+    here = slow_simulator.true_commanded_position_mm()
+    raw.send(b"~")
+    assert status(raw).state == "Idle"
+    manual_clock.time_s += 5
+    assert slow_simulator.true_commanded_position_mm() == here
+
+
+def test_firmware_without_the_second_output_refuses_it(world, manual_clock):
+    simulator = GrblSimulator(manual_clock, world.probe, world.switch, has_mist=False)
+    simulator.start()
+    port = RawPort(simulator.path)
+    port.ask(b"$X\n")
+    assert b"[OPT:V,15,128]" in port.ask(b"$I\n")
+    assert port.ask(b"M7\n", b"\r\n") == b"error:20\r\n"
+    port.send(b"\xa1")
+    assert status(port).state == "Idle"
+    assert not simulator.output("mist")
+    port.close()
+    simulator.stop()
+
+
+def test_spaces_slashes_and_comments_do_not_count_for_the_length_of_a_line(raw):
+    assert raw.ask(b"G21" + b" " * 90 + b"/(a comment that is long)\n", b"\r\n") == b"ok\r\n"
+
+
+def test_settings_are_listed_in_a_jog_and_not_in_a_run(raw):
+    raw.ask(b"$J=G91X-30F600\n")
+    assert raw.ask(b"$$\n").endswith(b"ok\r\n")
+    raw.send(b"\x85")
+    raw.ask(b"G91G1X-30F600\n")
+    assert raw.ask(b"$$\n", b"\r\n") == b"error:8\r\n"
+
+
+def test_the_end_of_check_mode_is_a_restart(raw):
+    assert raw.ask(b"$C\n") == b"[MSG:Enabled]\r\nok\r\n"
+    assert raw.ask(b"$C\n", BANNER) == b"[MSG:Disabled]\r\nok\r\n\r\n" + BANNER
+
+
+def test_a_program_end_sets_the_modes_back(raw):
+    raw.ask(b"G55G91G18\n")
+    raw.ask(b"M8\n")
+    assert raw.ask(b"M30\n") == b"[MSG:Pgm End]\r\nok\r\n"
+    assert b"[GC:G1 G54 G17 G21 G90 G94 M5 M9 T0" in raw.ask(b"$G\n")
+
+
+def test_a_status_asked_for_while_homing_comes_at_its_end(raw, manual_clock):
+    raw.send(b"$H\n?")
+    stop = threading.Event()
+
+    def let_time_pass():
+        while not stop.wait(0.0005):
+            manual_clock.time_s += 0.05
+
+    thread = threading.Thread(target=let_time_pass)
+    thread.start()
+    answer = raw.read_until(b"ok\r\n")
+    stop.set()
+    thread.join(5)
+    assert answer.startswith(b"<Home|MPos:-2.000,-2.000,-2.000|")
+
+
+def test_help_is_told(raw):
+    assert raw.ask(b"$\n").startswith(b"[HLP:$$ $# $G $I")
+
+
+def test_play_delays_an_axis_that_turns_round(manual_clock):
+    simulator = GrblSimulator(manual_clock, backlash_mm=(0.2, 0.0, 0.0))
+    simulator.start()
+    port = RawPort(simulator.path)
+    port.settle()
+    assert home(port, manual_clock) == b"ok\r\n"
+    places = []
+    for x in (-50, -100, -50):
+        port.ask(b"G53G0X%d\n" % x)
+        manual_clock.time_s += 5
+        places.append(simulator.true_commanded_position_mm()[0])
+    assert places[2] - places[0] == pytest.approx(-0.2)
+    port.close()
+    simulator.stop()
 
 
 def test_an_alarm_drops_the_vacuum(raw, slow_simulator):
