@@ -261,8 +261,9 @@ class Keithley2400Simulator(ScpiMachine):
         if span_v * state.step_v < 0 or count < 1:
             raise ScpiError(-221)
         points = [state.start_v + k * state.step_v for k in range(count)][: state.trigger_count]
-        self._sweep = _Sweep(points, self._clock.now_s(), state.delay_s + self._measuring_s())
-        self._drive()
+        since_s = self._clock.now_s()
+        self._sweep = _Sweep(points, since_s, state.delay_s + self._measuring_s())
+        self._drive(at_s=since_s)
 
     def _abort(self, _: str) -> None:
         self._sweep = None

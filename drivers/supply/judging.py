@@ -3,6 +3,7 @@
 from drivers.errors import BrokenReply, ComplianceTripped, RampInterrupted
 from drivers.roles import BiasReading
 from drivers.supply.primitives import Supply
+from drivers.supply.ramp import insist
 from drivers.transport import Exchange
 
 READINGS = 3
@@ -44,6 +45,23 @@ class JudgedSupply(Supply):
             if isinstance(found, _Lags) and self.FOLLOWS_WITHIN_S:
                 self._clock.sleep(self.STEP_S)
 
+    def _discharged(self) -> BiasReading:
+        ends_at_s = self._clock.now_s() + self.DISCHARGE_S
+        late = False
+        reading = insist(self.read)
+        while abs(reading.voltage_v) > self.DISCHARGED_V and not late:
+            self._clock.sleep(self.STEP_S)
+            late = self._clock.now_s() > ends_at_s
+            reading = insist(self.read)
+        if reading.output_on or abs(reading.voltage_v) > self.DISCHARGED_V:
+            raise RampInterrupted(
+                f"{self.NAME}: still {reading.voltage_v:.3f} V after ramping down, output "
+                f"{'on' if reading.output_on else 'off'}",
+                port=self.port,
+                advice="Switch the source off at its front panel and keep hands off the board.",
+            )
+        return reading
+
     def _complaint(
         self, exchange: Exchange, reading: BiasReading, step_v: float | None, target_v: float
     ) -> RampInterrupted | None:
@@ -62,9 +80,7 @@ class JudgedSupply(Supply):
             return self._tripped(reading, target_v) if rising else None
         return self._lags(reading, at_v, self._expected_v(exchange, at_v))
 
-    def _lags(
-        self, reading: BiasReading, at_v: float, expected_v: float
-    ) -> RampInterrupted | None:
+    def _lags(self, reading: BiasReading, at_v: float, expected_v: float) -> RampInterrupted | None:
         if abs(reading.voltage_v - expected_v) <= self._follows_within_v(reading, at_v):
             return None
         meant = "" if expected_v == at_v else f", which should give {expected_v:.3f} V"

@@ -54,6 +54,7 @@ class Supply(ABC):
         if polarity not in (1, -1):
             raise ValueError(f"the polarity is +1 or -1, not {polarity}")
         self._transport = transport
+        transport.instrument = self.NAME
         self._clock = clock or RealClock()
         self._polarity = polarity
         self._deadline_s = deadline_s

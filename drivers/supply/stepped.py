@@ -243,9 +243,14 @@ class SteppedSupply(JudgedSupply):
             return self._turn
 
     def _make_way(self) -> None:
-        """Free the port: a transaction that is short ends by itself, a longer one is broken off."""
-        ends_at_s = time.monotonic() + GRACE_S
-        while self._transport.is_busy() and not self._going_down.locked():
+        """Free the port, unless who has it is on the way down already."""
+        if not self._going_down.locked():
+            self._free_port(GRACE_S)
+
+    def _free_port(self, grace_s: float) -> None:
+        """A transaction that is short ends by itself, a longer one is broken off."""
+        ends_at_s = time.monotonic() + grace_s
+        while self._transport.is_busy():
             if time.monotonic() > ends_at_s:
                 self._transport.interrupt()
                 return
@@ -275,31 +280,45 @@ class SteppedSupply(JudgedSupply):
         self._check_turn(turn, f"to {target_v:g} V")
 
     def _walk_down(self, rate_v_per_s: float) -> None:
-        at_v = insist(self._start_of_descent)
+        at_v = insist(lambda: self._begin_descent(rate_v_per_s))
+        if at_v is None:
+            return
+        due_s = self._clock.now_s() + self.STEP_S
         with contextlib.suppress(InstrumentError), self._transaction() as exchange:
             self._write_ramp(exchange, max(self._descent_v_per_s, rate_v_per_s))
-        due_s = self._clock.now_s()
         while abs(at_v) > self.LOWEST_V:
-            fall_v = max(self._descent_v_per_s, rate_v_per_s) * self.STEP_S
-            left_v = max(self.LOWEST_V, abs(at_v) - fall_v)
-            at_v = math.copysign(left_v, at_v) if left_v > 1e-9 else 0.0
-            insist(functools.partial(self._set, at_v))
-            due_s += self.STEP_S
             self._clock.sleep(due_s - self._clock.now_s())
+            due_s += self.STEP_S
+            at_v = self._below(at_v, rate_v_per_s)
+            insist(functools.partial(self._fall_to, at_v))
+        self._clock.sleep(due_s - self._clock.now_s())
 
-    def _start_of_descent(self) -> float:
-        """The set-point, or 0 where there is nothing to walk down from.
+    def _begin_descent(self, rate_v_per_s: float) -> float | None:
+        """Take the first step down; the new set-point, or None where nothing is to walk down.
 
-        Asked twice: one wrong digit would let the first step down be a step up.
+        One transaction, so that nobody gets in between. The set-point is asked twice: one wrong
+        digit would let the first step down be a step up.
         """
         with self._transaction() as exchange:
             self._abort(exchange)
             if not (self._output_on(exchange) and self._sources_voltage(exchange)):
-                return 0.0
+                return None
             asked = [self._setpoint_v(exchange), self._setpoint_v(exchange)]
             if asked[0] != asked[1]:
                 asked.append(self._setpoint_v(exchange))
-            return min(asked, key=abs)
+            at_v = self._below(min(asked, key=abs), rate_v_per_s)
+            self._write_voltage(exchange, at_v)
+            return at_v
+
+    def _below(self, at_v: float, rate_v_per_s: float) -> float:
+        """The next set-point on the way down."""
+        fall_v = max(self._descent_v_per_s, rate_v_per_s) * self.STEP_S
+        left_v = max(self.LOWEST_V, abs(at_v) - fall_v)
+        return math.copysign(left_v, at_v) if left_v > 1e-9 else 0.0
+
+    def _fall_to(self, voltage_v: float) -> None:
+        self._free_port(self.STEP_S)
+        self._set(voltage_v)
 
     def _off_once(self) -> None:
         with self._transaction() as exchange:
@@ -312,23 +331,6 @@ class SteppedSupply(JudgedSupply):
                     sent=exchange.sent,
                     advice="Bias is still on: switch it off at the front panel.",
                 )
-
-    def _discharged(self) -> BiasReading:
-        ends_at_s = self._clock.now_s() + self.DISCHARGE_S
-        late = False
-        reading = insist(self.read)
-        while abs(reading.voltage_v) > self.DISCHARGED_V and not late:
-            self._clock.sleep(self.STEP_S)
-            late = self._clock.now_s() > ends_at_s
-            reading = insist(self.read)
-        if reading.output_on or abs(reading.voltage_v) > self.DISCHARGED_V:
-            raise RampInterrupted(
-                f"{self.NAME}: still {reading.voltage_v:.3f} V after ramping down, output "
-                f"{'on' if reading.output_on else 'off'}",
-                port=self.port,
-                advice="Switch the source off at its front panel and keep hands off the board.",
-            )
-        return reading
 
     def _check_turn(self, turn: int, on_the_way: str) -> None:
         if turn != self._turn or self._going_down.locked():
