@@ -1,6 +1,9 @@
 # ruff: noqa: N818 - the names say what happened; all of them are errors
 """What can go wrong with an instrument, in words an operator can act on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InstrumentError(Exception):
     """An instrument did not do what it was asked.
@@ -10,12 +13,16 @@ class InstrumentError(Exception):
         port: where the instrument is connected (VISA address, device path, endpoint).
         sent: the bytes or words that were sent last; empty when nothing was sent.
         advice: what the operator can do about it.
+        instrument: which instrument, as people at the line call it; a port fills it in.
     """
 
     default_advice = "Check the instrument and its cable, then reconnect."
 
-    def __init__(self, what: str, *, port: str, sent: str = "", advice: str = "") -> None:
+    def __init__(
+        self, what: str, *, port: str, sent: str = "", advice: str = "", instrument: str = ""
+    ) -> None:
         self.what = what
+        self.instrument = instrument
         self.port = port
         self.sent = sent
         self.advice = advice or self.default_advice
@@ -23,16 +30,29 @@ class InstrumentError(Exception):
 
     def __str__(self) -> str:
         sent = f" after sending {self.sent!r}" if self.sent else ""
-        return f"{self.what} (port {self.port}{sent}). {self.advice}"
+        known = not self.instrument or self.what.startswith(self.instrument)
+        who = "" if known else f"{self.instrument}: "
+        return f"{who}{self.what} (port {self.port}{sent}). {self.advice}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.what, self.port, self.sent, self.advice)
+        told = (type(self), self.what, self.port, self.sent, self.advice, self.instrument)
+        return _rebuild, told
 
 
 def _rebuild(
-    kind: type[InstrumentError], what: str, port: str, sent: str, advice: str
+    kind: type[InstrumentError], what: str, port: str, sent: str, advice: str, instrument: str
 ) -> InstrumentError:
-    return kind(what, port=port, sent=sent, advice=advice)
+    return kind(what, port=port, sent=sent, advice=advice, instrument=instrument)
+
+
+@contextmanager
+def errors_of(instrument: str) -> Iterator[None]:
+    """Let every instrument error that leaves the context name the instrument."""
+    try:
+        yield
+    except InstrumentError as error:
+        error.instrument = error.instrument or instrument
+        raise
 
 
 class InstrumentTimeout(InstrumentError):
@@ -124,6 +144,6 @@ class MotionStopped(InstrumentError):
 
 
 class OrdersLost(InstrumentError):
-    """An instrument does not do any more what it was told: it lost power, or somebody intervened."""
+    """An instrument no longer does what it was told: it lost power, or somebody intervened."""
 
     default_advice = "Check its power and its panel, then send its settings again."

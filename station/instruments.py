@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from drivers.clock import Clock, RealClock
-from drivers.errors import InstrumentError, WrongInstrument
+from drivers.errors import InstrumentError, WrongInstrument, errors_of
 from drivers.roles import (
     BiasSupply,
     Camera,
@@ -58,6 +58,7 @@ class Motion:
     close: Callable[[], None]
 
 
+@errors_of("bias supply")
 def open_bias(profile: Profile, clock: Clock | None = None) -> BiasSupply:
     """The bias supply, as it is: opening reads and changes nothing.
 
@@ -72,6 +73,7 @@ def open_bias(profile: Profile, clock: Clock | None = None) -> BiasSupply:
     return _expected(supply, section.expected_serial, section.address, let_go=supply.leave)
 
 
+@errors_of("gantry")
 def open_gantry(profile: Profile, clock: Clock | None = None) -> Motion:
     """The gantry with its gripper and, when the profile has one, its glue valve; not homed.
 
@@ -84,6 +86,7 @@ def open_gantry(profile: Profile, clock: Clock | None = None) -> Motion:
     return motion
 
 
+@errors_of("camera")
 def open_camera(profile: Profile, clock: Clock | None = None) -> Camera:
     section = profile.camera
     camera = cast(
@@ -92,6 +95,7 @@ def open_camera(profile: Profile, clock: Clock | None = None) -> Camera:
     return _expected(camera, section.expected_serial, section.url)
 
 
+@errors_of("tileboard tester")
 def open_readout(profile: Profile, clock: Clock | None = None) -> Any:
     """The tileboard tester: readout, light, bias switch and thermometers in one."""
     from drivers.tileboard_tester.driver import TileboardTester
@@ -110,6 +114,7 @@ def open_readout(profile: Profile, clock: Clock | None = None) -> Any:
     return _expected(tester, section.expected_serial, section.host)
 
 
+@errors_of("climate sensor")
 def open_climate(profile: Profile, clock: Clock | None = None) -> dict[str, HumiditySensor]:
     """The humidity sensors by their names; those that opened are closed when one fails."""
     with ExitStack() as stack:
@@ -126,6 +131,7 @@ def open_climate(profile: Profile, clock: Clock | None = None) -> dict[str, Humi
         return sensors
 
 
+@errors_of("chiller")
 def open_chiller(profile: Profile, clock: Clock | None = None) -> Chiller | None:
     """The chiller of the profile, as it is; None when the line has none."""
     section = profile.chiller
@@ -137,6 +143,7 @@ def open_chiller(profile: Profile, clock: Clock | None = None) -> Chiller | None
     return _expected(chiller, section.expected_serial, section.port)
 
 
+@errors_of("scanner")
 def open_scanner(profile: Profile, clock: Clock | None = None) -> Scanner | None:
     """The scanner with a port; None when the line has none, or one that types as a keyboard."""
     section = profile.scanner

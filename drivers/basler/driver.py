@@ -20,6 +20,7 @@ from drivers.errors import (
     PictureRefused,
     SetpointRefused,
     WrongInstrument,
+    errors_of,
 )
 from drivers.picture_trouble import PictureCheck, picture_trouble
 from drivers.roles import Frame, Identity
@@ -206,6 +207,7 @@ class BaslerCamera:
 
     # pictures
 
+    @errors_of("camera")
     def grab(self, *, deadline_s: float) -> Frame:
         """A picture whose exposure began after this call; ``at`` is when it was triggered.
 

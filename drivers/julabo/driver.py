@@ -60,6 +60,7 @@ class Julabo:
         if not (math.isfinite(lowest_c) and math.isfinite(highest_c) and lowest_c < highest_c):
             raise ValueError(f"limits must be finite and rising, got {lowest_c} to {highest_c}")
         self._transport = transport
+        transport.instrument = "Julabo chiller"
         self._limits_c = (lowest_c, highest_c)
         self._deadline_s = deadline_s
         self._ordered_c: float | None = None

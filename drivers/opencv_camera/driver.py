@@ -6,7 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 from drivers.clock import Clock
-from drivers.errors import InstrumentLost, InstrumentTimeout, PictureRefused
+from drivers.errors import InstrumentLost, InstrumentTimeout, PictureRefused, errors_of
 from drivers.opencv_camera.device import DeviceSettings, VideoDevice, device_index
 from drivers.opencv_camera.shot import Size, Source
 from drivers.opencv_camera.stream import HttpStream
@@ -103,6 +103,7 @@ class OpenCvCamera:
     def identity(self) -> Identity:
         return self._source.identity
 
+    @errors_of("camera")
     def grab(self, *, deadline_s: float) -> Frame:
         """A picture whose exposure began after this call; ``at`` is when it arrived.
 

@@ -12,6 +12,7 @@ from drivers.errors import (
     InstrumentInterrupted,
     InstrumentLost,
     InstrumentTimeout,
+    errors_of,
 )
 from drivers.roles import Identity
 from drivers.scanner.framing import LabelFramer, Scan
@@ -89,6 +90,7 @@ class SerialScanner:
         """Its port; a scanner can't be asked who it is."""
         return self._identity
 
+    @errors_of("scanner")
     def read(self, *, deadline_s: float) -> str:
         """The next label whose last byte comes after this call, without prefix and suffix.
 

@@ -48,6 +48,7 @@ class Sensirion:
             allowed = " or ".join(f"0x{address:02X}" for address in protocol.ADDRESSES)
             raise ValueError(f"these sensors have the address {allowed}, not 0x{i2c_address:02X}")
         self._bus = bus
+        bus.instrument = "climate sensor"
         self._address = i2c_address
         self._deadline_s = deadline_s
         self._close_bus = close_bus

@@ -24,6 +24,8 @@ class TesterServers:
         self._slow = ZmqTransport(slow)
         self._fast = ZmqTransport(fast)
         self._data = ZmqTransport(data)
+        for transport in (self._slow, self._fast, self._data):
+            transport.instrument = "tileboard tester"
 
     @property
     def statistics(self) -> PortStatistics:

@@ -48,7 +48,10 @@ class OwnedPort(ABC):
     Attributes:
         pause_s: least real seconds between what was last sent or received and what is sent next,
             for instruments that miss commands that come too soon. Counts in the deadline.
+        instrument: what the driver calls the instrument behind the port; goes into every error.
     """
+
+    instrument = ""
 
     def __init__(self, port: str, *, pause_s: float = 0.0) -> None:
         if not (math.isfinite(pause_s) and pause_s >= 0):
@@ -138,12 +141,16 @@ class OwnedPort(ABC):
             if self._turnstile.end(turn):
                 raise turn.interruption()
         except BaseException as error:
+            if isinstance(error, InstrumentError):
+                error.instrument = error.instrument or self.instrument
             if began_s is not None:
                 self._note_failure(error)
             if self._turnstile.end(turn) and not isinstance(error, InstrumentInterrupted):
                 self._out_of_step = True
                 if isinstance(error, InstrumentError):
-                    raise turn.interruption() from error
+                    broken_off = turn.interruption()
+                    broken_off.instrument = self.instrument
+                    raise broken_off from error
             raise
         finally:
             if began_s is not None:

@@ -45,7 +45,6 @@ SIGMAS = 6.0
 SIZE_TOLERANCE_MM = 0.03
 PLACEMENT_TOLERANCE_MM = 0.06
 GAIN_TOLERANCE = 0.02
-WIRES = ("bias", "gantry")
 
 
 @dataclass
@@ -150,7 +149,12 @@ def shift_with_faults(seed: int, folder: Path) -> Outcome:
     )
     runs: list[tuple[datetime, dict[str, Any]]] = []
     _remember_light(twin, runs)
-    wires = {"bias": twin.bias.faults, "gantry": twin.gantry.faults}
+    wires = {
+        "bias": twin.bias.faults,
+        "gantry": twin.gantry.faults,
+        "camera": twin.camera.faults,
+        **{f"tester {name}": faults for name, faults in twin.tester.wires.items()},
+    }
     for wire, faults in wires.items():
         faults.plan_all(wire_faults(seed, wire))
     mischief = Mischief(twin, drawn(seed, within_s=SHIFT_S))
