@@ -24,20 +24,17 @@ from station.catalogue import (
 )
 from station.events import (
     Answer,
-    Ask,
     Listener,
     ModuleDone,
     Procedure,
     RefusedError,
     RunEnded,
     ShiftStep,
-    unattended,
 )
 from station.limits import Limit
 from station.line import Line, RunAbortedError
 from station.module_records import (
     dimple_seen,
-    interruption,
     last_done,
     notes,
     placing_at,
@@ -56,20 +53,19 @@ from station.procedures import (
     test_board,
     wrap_tiles,
 )
-from station.proposals import CONTINUE, SET_ASIDE, STOP
+from station.questions import Questions
 from station.recipes import ModuleRule, Recipe, Recipes
 from station.report import collect, write_report
-from station.run_record import Crew, remember
+from station.run_record import Crew
 from station.runner import Order, Runner
 from station.safety import InterlockTrippedError
-from station.set_aside import release, set_aside, set_aside_parts
+from station.set_aside import set_aside_parts
 from station.tray import TrayMapError, parse_tray_map
 
-DONE, REPLACED, RELEASE = "Done", "Replaced", "Release"
+REPLACED = "Replaced"
 KEEP, RETEST = "Keep", "Test again"
 TILE_ACCEPTED = ("pass", "flag")
 SPARES_PER_SLOT = 3
-_ASKED = {True: "nobody", False: "operator"}
 
 
 class ShiftStoppedError(Exception):
@@ -108,7 +104,7 @@ class Shift:
         self._recipes = recipes
         self._reports = reports
         self._tell = listener
-        self._answer = answer
+        self._questions = Questions(store, crew, answer)
         self._runner = Runner(line, store, crew, listener=listener, answer=answer)
         self._step: Callable[[str, str], None] = lambda step, text: None
         self._tray: dict[int, Label] = {}
@@ -127,7 +123,9 @@ class Shift:
                     raise RefusedError(f"{module.label.text} is done and is still in the fixture")
                 done.append(self._build(module))
                 if number < boards:
-                    self._ask(f"Take {module.label.text} out of the fixture.", task="unload")
+                    self._questions.have_done(
+                        f"Take {module.label.text} out of the fixture.", task="unload"
+                    )
         except (
             RefusedError,
             LabelError,
@@ -142,13 +140,15 @@ class Shift:
     # -- the stations of one module ----------------------------------------------------------
 
     def _load(self, number: int, boards: int, expected: str | None) -> Module:
-        board_text = self._scan("scan_board", "Scan the tileboard.")
+        board_text = self._questions.scan("scan_board", "Scan the tileboard.")
         if not board_text:
-            self._ask("Put the next tileboard and its tray of bare tiles in place.", task="load")
-            board_text = self._scan("scan_board", "Scan the tileboard.")
+            self._questions.have_done(
+                "Put the next tileboard and its tray of bare tiles in place.", task="load"
+            )
+            board_text = self._questions.scan("scan_board", "Scan the tileboard.")
         board_label = _label_of(board_text, "tileboard")
         label = _label_of(
-            self._scan("scan_module", "Scan the label of the tile module."), "tile_module"
+            self._questions.scan("scan_module", "Scan the label of the tile module."), "tile_module"
         )
         if expected is not None and parse_label(expected).text != label.text:
             raise RefusedError(f"{expected} was scanned, but {label.text} is in the fixture")
@@ -161,8 +161,8 @@ class Shift:
 
         module = Module(self._part(label), self._part(board_label), label, shape)
         self._check_board(module)
-        self._usable(module.part)
-        self._usable(module.board)
+        self._questions.usable(module.part)
+        self._questions.usable(module.board)
 
         def tell(step: str, text: str) -> None:
             self._tell(ShiftStep(label.text, step, text, shape.name, number, boards))
@@ -188,7 +188,7 @@ class Shift:
                 )
 
     def _build(self, module: Module) -> ModuleDone:
-        self._ask_about_interruption(module)
+        self._questions.go_on_with(module.part)
         if not self._is_tested(module):
             if self._unplaced(module):
                 bare = self._inspect(module)
@@ -210,47 +210,10 @@ class Shift:
         self._tell(done)
         return done
 
-    def _ask_about_interruption(self, module: Module) -> None:
-        """A module whose last run was interrupted goes on where the records end, on a word."""
-        cut = interruption(self._store, module.part.id)
-        if cut is None:
-            return
-        run, end = cut
-        name = module.label.text
-        question = (
-            f"{name}: {run.procedure} was interrupted ({end.reasons[0]}). Continue: go on where "
-            f"the records end. Set aside: do not use it."
-        )
-        answer = self._choose(question, (CONTINUE, SET_ASIDE, STOP), CONTINUE, "interrupted")
-        if answer == SET_ASIDE:
-            story = set_aside(
-                self._store, self._crew, module.part, f"{run.procedure} was interrupted"
-            )
-            raise ShiftStoppedError(f"{story}. Take it out of the fixture.")
-        if answer != CONTINUE:
-            raise ShiftStoppedError(f"stopped by the operator at: {question}")
-
-    def _choose(self, question: str, choices: tuple[str, ...], default: str, kind: str) -> str:
-        """Ask outside of a run; the records say who answered what."""
-        answer = self._answer(Ask(question, choices, default))
-        if answer not in choices:
-            raise ShiftStoppedError(f"no answer to: {question}")
-        who = "Nobody was asked" if unattended(self._answer) else "Answered"
-        remember(
-            self._store,
-            self._crew,
-            f"{question} {who}: {answer}",
-            {"kind": kind, "answer": answer, "asked": _ASKED[unattended(self._answer)]},
-        )
-        return answer
-
     def _wants_retest(self, module: Module) -> bool:
         verdict = collect(self._store, self._catalogue, module.label.text).verdict or "unknown"
         question = f"{module.label.text} is finished: {verdict.upper()}. Test it again?"
-        answer = self._answer(Ask(question, (KEEP, RETEST), KEEP))
-        if answer not in (KEEP, RETEST):
-            raise ShiftStoppedError(f"no answer to: {question}")
-        return answer == RETEST
+        return self._questions.choose(question, (KEEP, RETEST), KEEP) == RETEST
 
     def _inspect(self, module: Module) -> dict[int, BareTile]:
         """Inspect every bare tile of the tray; slot -> tile that may be used."""
@@ -270,7 +233,7 @@ class Shift:
                 if verdict in TILE_ACCEPTED:
                     accepted[slot] = BareTile(part.id, label)
                     break
-                self._ask(
+                self._questions.have_done(
                     f"Tile {label.text} in slot {slot}: {verdict}, {reasons[0]}. Set it aside and "
                     f"put another one of size {tile_format.code} in slot {slot}.",
                     done=REPLACED,
@@ -379,7 +342,7 @@ class Shift:
         else:
             raise RefusedError(f"slot {position.index} is empty and {position.name} is not placed")
         tile_format = self._format_for(position, label)
-        part = self._usable(self._part(label))
+        part = self._questions.usable(self._part(label))
         elsewhere = self._store.current_assembly(part.id)
         if elsewhere is not None:
             raise RefusedError(
@@ -414,24 +377,6 @@ class Shift:
             )
         )
 
-    def _usable(self, part: db.Part) -> db.Part:
-        """The part itself. Raises RefusedError for one that stays set aside."""
-        aside = set_aside_parts(self._store).get(part.id)
-        if aside is None:
-            return part
-        question = (
-            f"{part.label} was set aside on {aside.at:%Y-%m-%d %H:%M} UTC: {aside.reason}. "
-            f"Release it and use it?"
-        )
-        if self._choose(question, (RELEASE, SET_ASIDE), SET_ASIDE, "set_aside") != RELEASE:
-            raise RefusedError(
-                f"{part.label} is set aside: {aside.reason}. Take it away, or release it"
-            )
-        with self._store.session() as session:
-            operator = session.get(db.Operator, self._crew.operator_id)
-        release(self._store, self._crew, part, operator.name if operator else "the operator")
-        return part
-
     def _format_for(self, position: TilePosition, label: Label) -> TileFormat:
         tile_format = self._catalogue.format_of(label)
         if tile_format.code != position.format_code:
@@ -441,17 +386,10 @@ class Shift:
             )
         return tile_format
 
-    def _scan(self, task: str, question: str) -> str:
-        return self._answer(Ask(question, (), "", task=task)).strip()
-
     def _scan_tray(self) -> dict[int, Label]:
-        text = self._scan("scan_tray", "Scan the tray.")
+        text = self._questions.scan("scan_tray", "Scan the tray.")
         self._tray = {slot: parse_label(label) for slot, label in parse_tray_map(text).items()}
         return self._tray
-
-    def _ask(self, question: str, *, task: str, done: str = DONE) -> None:
-        if self._answer(Ask(question, (done, STOP), done, task=task)) != done:
-            raise ShiftStoppedError(f"stopped by the operator at: {question}")
 
     def _run(
         self,

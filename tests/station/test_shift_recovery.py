@@ -13,10 +13,11 @@ from station.catalogue import load_catalogue, parse_label
 from station.events import Ask, RefusedError
 from station.line import Line
 from station.proposals import CONTINUE, SET_ASIDE, STOP
+from station.questions import RELEASE
 from station.recipes import load_recipes
 from station.run_record import Crew
 from station.set_aside import set_aside, set_aside_parts
-from station.shift import RELEASE, Shift, ShiftStoppedError
+from station.shift import Shift, ShiftStoppedError
 from station.twin.server import Twin
 
 
