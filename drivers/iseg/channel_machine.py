@@ -10,7 +10,6 @@ from drivers.output_stage import Load, Slope, held_by_limit
 Series = Literal["precision", "standard"]
 TRIP_STEP_A = 1e-9
 SWITCH_V_PER_S = 500.0
-AT_REST_V = 0.05
 
 
 class ChannelMachine:
@@ -90,8 +89,9 @@ class ChannelMachine:
         self._autostart = value
 
     def output_is_on(self) -> bool:
+        """Whether the output is sent to a voltage; there is no other switch."""
         self._advance()
-        return abs(self._terminals()[0]) > AT_REST_V or self._slope.target_v != 0
+        return self._slope.target_v != 0
 
     def true_voltage_v(self) -> float:
         self._advance()

@@ -206,25 +206,25 @@ class Iseg(SteppedSupply):
         flags = self._dialogue.flags(exchange)
         set_v = self._setpoint_v(exchange)
         voltage_v = self._dialogue.voltage(exchange).value + 0.0
-        word = ""
-        if not self._autostart:
-            word = self._remember(self._dialogue.status(exchange))
+        word = "" if self._autostart else self._dialogue.status(exchange)
+        self._remember(word, flags)
         return _Look(voltage_v, set_v, word, flags)
 
-    def _remember(self, word: str) -> str:
+    def _remember(self, word: str, flags: frozenset[str]) -> None:
         """Reading a word of a shut-off ends it: what it was is kept for whoever asks why."""
-        if word in protocol.SHUT_OFF:
+        if word in ("TRP", "INH") or (word == "ERR" and "KILL" in flags):
             self._shut_off_by = word
-        return word
 
     def _is_on(self, look: _Look) -> bool:
         """What these units have for a switch: where they were sent, and where they stand."""
         stands = self._stands(look.voltage_v)
         if "OFF" in look.flags or (self._shut_off_by and not stands):
             return False
-        if self._armed or look.set_v:
+        if self._armed:
             return True
-        return stands and look.word not in ("H2L", "QUA")
+        if stands:
+            return look.set_v != 0 or look.word not in ("H2L", "QUA")
+        return look.word in ("L2H", "ERR") or (not look.word and look.set_v != 0)
 
     def _setpoint_v(self, exchange: Exchange) -> float:
         return self._polarity * abs(self._dialogue.setpoint(exchange).value) + 0.0
@@ -243,7 +243,9 @@ class Iseg(SteppedSupply):
         self._go(exchange)
 
     def _go(self, exchange: Exchange) -> None:
-        self._remember(self._dialogue.go(exchange))
+        word = self._dialogue.go(exchange)
+        self._shut_off_by = ""
+        self._remember(word, frozenset())
 
     def _write_output(self, exchange: Exchange, *, on: bool) -> None:
         self._dialogue.order(exchange, protocol.SETPOINT, "0")
@@ -363,9 +365,6 @@ class Iseg(SteppedSupply):
     def _alarm(self, exchange: Exchange) -> str:
         flags = self._dialogue.flags(exchange)
         words = {self._shut_off_by} | (flags & {"INH", "OFF", "MAN"})
-        if self._shut_off_by == "ERR" and self._stands(self._dialogue.voltage(exchange).value):
-            # a limit that holds the output is told as such
-            words.discard("ERR")
         known = [word for word in protocol.STATUS_WORDS if word in words]
         return " and ".join(f"{word} ({protocol.STATUS_WORDS[word]})" for word in known)
 

@@ -57,9 +57,6 @@ STATUS_WORDS: Mapping[str, str] = MappingProxyType(
         "TRP": "the current trip acted",
     }
 )
-SHUT_OFF = frozenset({"TRP", "ERR", "INH"})
-"""Words that tell, or told, why the output is gone."""
-
 MODULE_BITS: Mapping[int, str] = MappingProxyType(
     {
         128: "QUA",

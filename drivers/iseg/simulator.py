@@ -82,7 +82,7 @@ class IsegSimulator:
             first.turn_switch(on=not first.switched_on)
 
     def output_is_on(self) -> bool:
-        """Whether any output is at a voltage, or sent to one."""
+        """Whether any output is sent to a voltage."""
         with self._lock:
             return any(channel.output_is_on() for channel in self._channels)
 
