@@ -70,6 +70,10 @@ class TimedValve(ABC):
             try:
                 self._open()
                 self._let_flow(duration_s)
+            except InstrumentRefused:
+                # shut by another thread while it was still being seen open
+                if not self._told_to_shut.is_set():
+                    raise
             finally:
                 self._shut_for_sure()
         finally:

@@ -5,6 +5,7 @@ import threading
 
 from drivers.clock import Clock
 from drivers.errors import (
+    BrokenReply,
     InstrumentRefused,
     MachineAlarm,
     MotionStopped,
@@ -12,7 +13,7 @@ from drivers.errors import (
     SetpointRefused,
 )
 from drivers.grbl import protocol
-from drivers.grbl.controller import HELD, GrblController
+from drivers.grbl.controller import HELD, MOVING, GrblController
 from drivers.grbl.outputs import GrblVacuumGripper
 from drivers.grbl.protocol import AXES, Status, Triple
 from drivers.roles import Identity, Position
@@ -24,6 +25,7 @@ ARRIVAL_TOLERANCE_MM = 0.02
 OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
 MOVE_MARGIN_S = 10.0
+READINGS = 4
 STOP_WITHIN_S = 3.0
 """Real seconds after which a homing that does not end by itself is broken off."""
 HOMED_TOOL = 77
@@ -152,8 +154,7 @@ class GrblGantry:
         """
         if not self.is_homed():
             raise NotHomed("the position is not known before homing", port=self.controller.port)
-        x, y, z = self.controller.work_position(self.controller.status())
-        return Position(x, y, z)
+        return Position(*self._read_twice())
 
     def state(self) -> str:
         """Idle, Run, Jog, Hold:0, Hold:1, Alarm, Home, Door:0..3, Check or Sleep."""
@@ -216,6 +217,21 @@ class GrblGantry:
             self.controller.send_realtime(protocol.JOG_CANCEL)
         finally:
             self.controller.close()
+
+    def _read_twice(self) -> Triple:
+        """Two readings that agree, since nothing tells a digit that was misread on the line.
+
+        While something moves no two agree; then one reading has to do.
+        """
+        seen: list[Triple] = []
+        for _ in range(READINGS):
+            status = self.controller.status()
+            seen.append(self.controller.work_position(status))
+            if status.mode in MOVING or seen[-1:] == seen[-2:-1]:
+                return seen[-1]
+        raise BrokenReply(
+            "the position is another one at each reading", port=self.controller.port, sent="?"
+        )
 
     def _check_settings(self) -> None:
         for number, meaning in (
@@ -317,14 +333,17 @@ class GrblGantry:
         if stops != self._stops:
             raise self._stopped("a move")
         here = self.controller.work_position(status)
-        if any(
-            abs(a - b) > ARRIVAL_TOLERANCE_MM + self._step_mm
-            for a, b in zip(here, goal, strict=True)
-        ):
+        if not self._is_at(here, goal):
+            here = self._read_twice()
+        if not self._is_at(here, goal):
             raise MotionStopped(
                 f"a move ended at {_shown(here)} instead of {_shown(goal)} mm",
                 port=self.controller.port,
             )
+
+    def _is_at(self, here: Triple, goal: Triple) -> bool:
+        tolerance = ARRIVAL_TOLERANCE_MM + self._step_mm
+        return all(abs(a - b) <= tolerance for a, b in zip(here, goal, strict=True))
 
     def _alarm(self) -> MachineAlarm:
         number = self.controller.last_alarm

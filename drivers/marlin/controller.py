@@ -63,6 +63,7 @@ class MarlinController:
         self._firmware: Firmware | None = None
         self.messages: list[str] = []
         transport.instrument = "Marlin gantry"
+        transport.instrument = "gantry"
         transport.keep_stray_lines = True
         transport.verify = lambda exchange: None
         transport.on_dropped = self._take_dropped

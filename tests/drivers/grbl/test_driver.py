@@ -22,11 +22,12 @@ from drivers.errors import (
 from drivers.grbl import (
     GrblController,
     GrblGantry,
+    GrblGlueValve,
     GrblSimulator,
     GrblVacuumGripper,
     protocol,
 )
-from drivers.roles import Gantry, Gripper, Position
+from drivers.roles import Gantry, GlueValve, Gripper, Position
 
 from ..scripted import scripted_pty
 
@@ -581,6 +582,14 @@ def test_a_position_that_lost_a_digit_on_the_line_is_refused():
             protocol.parse_status(report, port="")
 
 
+def test_a_misread_digit_of_a_position_is_not_believed(gantry, simulator):
+    gantry.move_to(100, 200, 50, feed_mm_per_min=6000)
+    for where in (0.0, 0.2, 0.4, 0.6):
+        simulator.faults.plan("misread", after_replies=2, where=where)
+        assert gantry.position() == Position(100, 200, 50)
+        simulator.faults.clear()
+
+
 def test_work_positions_are_understood_from_controllers_that_report_them(clock):
     simulator = GrblSimulator(clock, settings={protocol.STATUS_MASK: 2})
     simulator.start()
@@ -637,3 +646,123 @@ def test_a_broken_vacuum_output_is_noticed(gripper, simulator, monkeypatch):
     monkeypatch.setattr(simulator, "_set_output", lambda name, on: None)
     with pytest.raises(InstrumentRefused, match="does not switch on"):
         gripper.grip()
+
+
+@pytest.fixture
+def valve(gantry):
+    return GrblGlueValve(gantry.controller, longest_s=5)
+
+
+def test_the_glue_valve_opens_for_a_time_and_shuts(valve, simulator, world, clock):
+    role: GlueValve = valve
+    start_s = clock.now_s()
+    role.dispense(2)
+    assert clock.now_s() - start_s >= 2
+    assert world.switched == [("mist", True), ("mist", False)]
+    assert not valve.is_open()
+
+
+def test_the_glue_valve_leaves_the_vacuum_alone(valve, gripper, simulator):
+    gripper.grip()
+    valve.dispense(0.1)
+    assert gripper.vacuum_on()
+    assert not simulator.output("mist")
+    valve.shut()
+    assert gripper.vacuum_on()
+
+
+@pytest.mark.parametrize("duration", [0, -1, 5.01, math.nan, math.inf])
+def test_the_glue_valve_refuses_a_duration_beyond_its_longest(valve, world, duration):
+    with pytest.raises(SetpointRefused, match="duration"):
+        valve.dispense(duration)
+    assert world.switched == []
+
+
+def test_the_glue_valve_shuts_when_a_reply_is_lost(valve, simulator, gantry):
+    gantry.controller._deadline_s = 0.15
+    simulator.faults.plan("lost", after_replies=1)
+    with pytest.raises((InstrumentTimeout, BrokenReply)):
+        valve.dispense(1)
+    simulator.faults.clear()
+    assert not simulator.output("mist")
+
+
+def test_the_glue_valve_shuts_when_its_thread_is_interrupted(valve, simulator, monkeypatch):
+    def interrupted(duration_s):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(valve, "_let_flow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        valve.dispense(1)
+    assert not simulator.output("mist")
+
+
+def test_the_glue_valve_shuts_though_its_thread_hangs(gantry, simulator, monkeypatch):
+    valve = GrblGlueValve(gantry.controller, longest_s=0.05)
+    released = threading.Event()
+    monkeypatch.setattr(valve, "_let_flow", lambda duration_s: released.wait(10))
+    thread = threading.Thread(target=valve.dispense, args=(0.01,))
+    thread.start()
+    while not simulator.output("mist"):
+        assert thread.is_alive()
+    while simulator.output("mist"):
+        assert thread.is_alive()
+    released.set()
+    thread.join(10)
+    assert not valve.is_open()
+
+
+def test_shutting_from_another_thread_ends_the_flow(gantry, simulator):
+    gantry.controller.clock = ScaledClock(1)
+    valve = GrblGlueValve(gantry.controller, longest_s=60)
+    thread = threading.Thread(target=valve.dispense, args=(60,))
+    thread.start()
+    while not simulator.output("mist"):
+        assert thread.is_alive()
+    with pytest.raises(InstrumentRefused, match="dispenses already"):
+        valve.dispense(1)
+    valve.shut()
+    assert not simulator.output("mist")
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_the_glue_valve_shuts_in_the_middle_of_a_move(valve, gantry, simulator):
+    gantry.controller.command("M7")
+    gantry.controller.command("$J=G21G91X-100F60")
+    valve.shut()
+    assert not simulator.output("mist")
+    assert gantry.state() == "Jog"
+    gantry.stop()
+
+
+def test_a_reset_and_an_alarm_shut_the_glue_valve(valve, gantry, simulator):
+    gantry.controller.command("M7")
+    gantry.controller.reset()
+    assert not simulator.output("mist")
+    assert not valve.is_open()
+    valve.shut()
+    gantry.home()
+    gantry.controller.command("M7")
+    with pytest.raises(MachineAlarm):
+        gantry.controller.command("G53G0X5")
+    assert not simulator.output("mist")
+    valve.shut()
+    assert not valve.is_open()
+
+
+def test_a_valve_that_stays_open_is_told(valve, simulator, monkeypatch):
+    valve.controller.command("M7")
+    monkeypatch.setattr(simulator, "_set_output", lambda name, on: None)
+    with pytest.raises(InstrumentRefused, match="does not shut"):
+        valve.shut()
+
+
+def test_firmware_without_a_second_output_has_no_glue_valve(clock):
+    simulator = GrblSimulator(clock, has_mist=False)
+    simulator.start()
+    controller = GrblController.open(simulator.path, clock=clock)
+    with pytest.raises(InstrumentRefused, match="M7"):
+        GrblGlueValve(controller)
+    controller.close()
+    simulator.stop()
