@@ -240,6 +240,8 @@ def _dew_point_c(read: Humidity) -> float:
 
 def _highest_dew_point_c(read: Humidity) -> float:
     """The dew point if both readings are as wrong as they may be."""
+    if not 0.0 <= read.humidity_percent <= 100.0:
+        return math.nan
     try:
         return highest_dew_point_c(
             read.temperature_c,
