@@ -10,12 +10,11 @@ from typing import Literal
 
 from drivers.basler import protocol
 from drivers.basler.device import CameraDevice, Shot, Value
+from drivers.basler.features import feature, write_checked, write_exposure, write_gain
 from drivers.clock import Clock
 from drivers.errors import (
     BrokenReply,
-    InstrumentError,
     InstrumentLost,
-    InstrumentRefused,
     InstrumentTimeout,
     PictureRefused,
     SetpointRefused,
@@ -122,7 +121,7 @@ class BaslerCamera:
     def exposure_us(self) -> float:
         """The exposure time that the camera has."""
         with self._device_alone(1.0) as device:
-            return float(device.read(_feature(device, protocol.EXPOSURE_US, "exposure")))
+            return float(device.read(feature(device, protocol.EXPOSURE_US, "exposure")))
 
     def set_exposure(self, exposure_us: float) -> None:
         """Set the exposure time and read it back.
@@ -131,7 +130,7 @@ class BaslerCamera:
             SetpointRefused: the camera can't expose for this time; nothing was changed.
         """
         with self._device_alone(1.0) as device:
-            _write_exposure(device, exposure_us)
+            write_exposure(device, exposure_us)
             self._exposure_us = exposure_us
 
     def gain_db(self) -> float:
@@ -141,7 +140,7 @@ class BaslerCamera:
             InstrumentRefused: its gain is not in dB.
         """
         with self._device_alone(1.0) as device:
-            return float(device.read(_feature(device, protocol.GAIN_DB, "gain in dB")))
+            return float(device.read(feature(device, protocol.GAIN_DB, "gain in dB")))
 
     def set_gain(self, gain_db: float) -> None:
         """Set the analogue gain and read it back.
@@ -151,23 +150,23 @@ class BaslerCamera:
             InstrumentRefused: its gain is not in dB.
         """
         with self._device_alone(1.0) as device:
-            _write_gain(device, gain_db)
+            write_gain(device, gain_db)
             self._gain_db = gain_db
 
     def _prepare(self, device: CameraDevice) -> None:
         for name, value in self._features.items():
-            _write_checked(device, name, value)
+            write_checked(device, name, value)
         for name in protocol.AUTOMATIC_FEATURES:
             if device.is_writable(name):
-                _write_checked(device, name, "Off")
+                write_checked(device, name, "Off")
         self._choose_format(device)
         self._choose_size(device)
         for name, entry in protocol.SOFTWARE_TRIGGER:
-            _write_checked(device, name, entry)
+            write_checked(device, name, entry)
         if self._exposure_us is not None:
-            _write_exposure(device, self._exposure_us)
+            write_exposure(device, self._exposure_us)
         if self._gain_db is not None:
-            _write_gain(device, self._gain_db)
+            write_gain(device, self._gain_db)
         device.start(in_colour=self._pixel_kind != "mono")
 
     def _choose_format(self, device: CameraDevice) -> None:
@@ -185,7 +184,7 @@ class BaslerCamera:
                 port=device.port,
                 advice="Correct the pixel format in the site profile.",
             )
-        _write_checked(device, "PixelFormat", name)
+        write_checked(device, "PixelFormat", name)
 
     def _choose_size(self, device: CameraDevice) -> None:
         for name, size_px in self._size_px.items():
@@ -200,7 +199,7 @@ class BaslerCamera:
                     f"{name.lower()} must be {low:g} to {high:g} px, not {size_px}",
                     port=device.port,
                 )
-            _write_checked(device, name, size_px)
+            write_checked(device, name, size_px)
             if device.is_writable(offset):
                 # sensors take offsets in steps of up to 16 pixels
                 device.write(offset, round(device.limits(offset)[1]) // 2 // 16 * 16)
@@ -324,55 +323,3 @@ class BaslerCamera:
         finally:
             if locked:
                 self._lock.release()
-
-
-def _feature(device: CameraDevice, names: tuple[str, ...], what: str) -> str:
-    name = device.name_of(names)
-    if name is None:
-        raise InstrumentRefused(
-            f"the camera {device.identity.model} has no feature for its {what}",
-            port=device.port,
-            advice="Set it with the vendor's viewer and save it in the camera.",
-        )
-    return name
-
-
-def _write_exposure(device: CameraDevice, exposure_us: float) -> None:
-    name = _feature(device, protocol.EXPOSURE_US, "exposure")
-    _write_within(device, name, exposure_us, "µs", protocol.EXPOSURE_STEP_US)
-
-
-def _write_gain(device: CameraDevice, gain_db: float) -> None:
-    name = _feature(device, protocol.GAIN_DB, "gain in dB")
-    _write_within(device, name, gain_db, "dB", protocol.GAIN_STEP_DB)
-
-
-def _write_within(device: CameraDevice, name: str, value: float, unit: str, step: float) -> None:
-    low, high = device.limits(name)
-    if not low <= value <= high:
-        raise SetpointRefused(
-            f"{name} must be {low:g} to {high:g} {unit}, not {value:g}",
-            port=device.port,
-            advice="Choose a value that the camera has.",
-        )
-    device.write(name, float(value))
-    got = float(device.read(name))
-    if abs(got - value) > step:
-        raise InstrumentError(
-            f"{name} was set to {value:g} {unit} and reads back {got:g}", port=device.port
-        )
-
-
-def _write_checked(device: CameraDevice, name: str, value: Value) -> None:
-    if device.name_of((name,)) is not None and _same(device.read(name), value):
-        return
-    device.write(name, value)
-    got = device.read(name)
-    if not _same(got, value):
-        raise InstrumentError(f"{name} was set to {value!r} and reads {got!r}", port=device.port)
-
-
-def _same(got: Value, wanted: Value) -> bool:
-    if isinstance(got, str) or isinstance(wanted, str):
-        return got == wanted
-    return math.isclose(float(got), float(wanted), rel_tol=1e-3, abs_tol=1e-9)
