@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from drivers.roles import (
     Chiller,
     ClimateSensor,
     Contact,
+    Frame,
     Gantry,
     GlueValve,
     Gripper,
@@ -233,12 +235,29 @@ class Line:
         self.move_over(x_mm - camera.offset_x_mm, y_mm - camera.offset_y_mm)
         self.lower_to(plane_z_mm + camera.working_distance_mm)
         self.wait(camera.settle_s)
-        frame = self.camera.grab(deadline_s=camera.grab_deadline_s)
+        frame = self._picture(camera.grab_deadline_s)
         self.frames.saw(frame)
         here = self.gantry.position()
         return Look(
             frame.image, here.x_mm + camera.offset_x_mm, here.y_mm + camera.offset_y_mm, frame.at
         )
+
+    def _picture(self, deadline_s: float) -> Frame:
+        """A picture. A stop does not wait for a camera that hangs: the grab ends by itself."""
+        coming: Future[Frame] = Future()
+
+        def grab() -> None:
+            try:
+                coming.set_result(self.camera.grab(deadline_s=deadline_s))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+                coming.set_exception(error)
+
+        threading.Thread(target=grab, name="camera-grab", daemon=True).start()
+        while not coming.done():
+            with self.checkpoint():
+                pass
+            wait((coming,), timeout=GIVING_WAY_S)
+        return coming.result()
 
     def tray_slot(self, slot: int) -> tuple[float, float]:
         """Centre of a tray slot, gantry frame (mm)."""

@@ -256,17 +256,28 @@ def test_a_run_whose_act_cannot_be_written_down_ends_before_the_act(
     assert_bias_off(twin)
 
 
-@pytest.mark.parametrize("during", ["wait", "ramp"])
-def test_a_stop_ends_a_long_step_at_once(desk: Desk, line: Line, twin: Twin, during: str) -> None:
-    began = threading.Event()
+@pytest.mark.parametrize("during", ["wait", "ramp", "picture"])
+def test_a_stop_ends_a_long_step_at_once(
+    desk: Desk, line: Line, twin: Twin, during: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, hanging = threading.Event(), threading.Event()
+
+    def hang(deadline_s: float) -> None:
+        began.set()
+        hanging.wait()
+
+    monkeypatch.setattr(line.camera, "grab", hang)
 
     def steps() -> Procedure:
         line.switch_bias_on()
         yield Note("on")
-        began.set()
         if during == "wait":
+            began.set()
             line.wait(1e9)
+        elif during == "picture":
+            line.look_at(300.0, 300.0, plane_z_mm=8.0)
         else:
+            began.set()
             line.bias.ramp_to(40.0, rate_v_per_s=1e-3, checkpoint=line.checkpoint)
         yield Note("never")
 
@@ -277,6 +288,7 @@ def test_a_stop_ends_a_long_step_at_once(desk: Desk, line: Line, twin: Twin, dur
     line.abort("the operator pressed STOP")
     assert line.halt() == ()
     run.join(30)
+    hanging.set()
     line.clear_abort()
     assert [(end.ending, end.reasons[0]) for end in ended] == [
         ("aborted", "aborted: the operator pressed STOP")
