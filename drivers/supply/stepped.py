@@ -284,8 +284,6 @@ class SteppedSupply(JudgedSupply):
         if at_v is None:
             return
         due_s = self._clock.now_s() + self.STEP_S
-        with contextlib.suppress(InstrumentError), self._transaction() as exchange:
-            self._write_ramp(exchange, max(self._descent_v_per_s, rate_v_per_s))
         while abs(at_v) > self.LOWEST_V:
             self._clock.sleep(due_s - self._clock.now_s())
             due_s += self.STEP_S
@@ -306,6 +304,8 @@ class SteppedSupply(JudgedSupply):
             asked = [self._setpoint_v(exchange), self._setpoint_v(exchange)]
             if asked[0] != asked[1]:
                 asked.append(self._setpoint_v(exchange))
+            with contextlib.suppress(InstrumentRefused):
+                self._write_ramp(exchange, max(self._descent_v_per_s, rate_v_per_s))
             at_v = self._below(min(asked, key=abs), rate_v_per_s)
             self._write_voltage(exchange, at_v)
             return at_v
