@@ -75,6 +75,15 @@ class PortView(LineTransport):
         return self._behind.port
 
     @property
+    def instrument(self) -> str:
+        """What errors call the instrument; the views of a port are of one instrument."""
+        return self._behind.instrument
+
+    @instrument.setter
+    def instrument(self, name: str) -> None:
+        self._behind.instrument = name
+
+    @property
     def is_closed(self) -> bool:
         return self._let_go or self._behind.is_closed
 
@@ -92,7 +101,10 @@ class PortView(LineTransport):
     def transaction(self, *, deadline_s: float) -> AbstractContextManager[Exchange]:
         if self._let_go:
             raise InstrumentLost(
-                "the port is closed", port=self.port, advice="Reconnect the instrument."
+                "the port is closed",
+                port=self.port,
+                advice="Reconnect the instrument.",
+                instrument=self.instrument,
             )
         return self._behind.transaction(deadline_s=deadline_s)
 
