@@ -15,7 +15,7 @@ from drivers.errors import (
 from drivers.huber import protocol
 from drivers.huber.protocol import ProtocolError, State
 from drivers.roles import Identity
-from drivers.transport import Exchange, LineTransport, SerialTransport
+from drivers.transport import Exchange, LineTransport, PortStatistics, SerialTransport
 
 
 class Huber:
@@ -91,6 +91,11 @@ class Huber:
     @property
     def identity(self) -> Identity:
         return self._identity
+
+    @property
+    def statistics(self) -> PortStatistics:
+        """How the transactions went."""
+        return self._transport.statistics
 
     # orders
 

@@ -54,6 +54,7 @@ def test_starting_stopping_and_reading() -> None:
         (b"out_mode_05 1\r" + b"status\r", b"03 REMOTE START\n"),
         (b"in_pv_00\r", b" 21.30\r\n"),
         (b"in_pv_00\r", b" 21.28\r\n"),
+        (b"in_pv_00\r", b" 21.21\r\n"),
         REMOTE_START,
         REMOTE_START,
         (b"out_mode_05 0\r" + b"status\r", b"02 REMOTE STOP\r\n"),
@@ -62,6 +63,7 @@ def test_starting_stopping_and_reading() -> None:
         chiller = opened(path)
         chiller.start()
         assert chiller.bath_c() == 21.28
+        assert chiller.bath_c() == 21.21
         assert chiller.running()
         chiller.stop()
         chiller.close()
