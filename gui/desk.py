@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 from gui.inbox import Inbox
 from gui.jobs import Job
 from gui.session import CountResults, Opener, StationSession
+from gui.setup_desk import SetupDesk
 from gui.state import ShiftState
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Desk(QObject):
         self.stored_today: int | None = None
         self._stored_on = datetime.now().astimezone().date()
         self._opener, self._count_results, self._boards = opener, count_results, boards
+        self.setup = SetupDesk(self._start, explain, self.changed.emit, self.tell)
         self._shift: Job | None = None
         self._jobs: set[Job] = set()
         self._stop_wanted = False
@@ -191,6 +193,39 @@ class Desk(QObject):
         if failure and not self._stopped_by_hand:
             self.tell(f"The shift ended: {_sentence(failure)}", "fail")
         self.changed.emit()
+
+    # -- the setup ---------------------------------------------------------------------------
+
+    def read_setup(self) -> None:
+        """Read instruments, rules, trips and commissioning anew."""
+        if self.session is not None and self.phase == "open":
+            self.setup.read(self.session)
+
+    def start_step(self, step: str) -> None:
+        """Do one step of the commissioning."""
+        session = self.session
+        if session is None or self.phase != "open" or self.shift_on:
+            return
+        self.tell("")
+        self._stopped_by_hand = False
+        self._shift = self.setup.begin_step(session, step, self._answer, self._step_ended)
+        self.changed.emit()
+
+    def _step_ended(self, failure: str) -> None:
+        self._inbox.empty()
+        self._shift = None
+        self.state.run = self.state.progress = None
+        if failure:
+            self._say(f"The commissioning step ended: {failure}", "fail")
+        self.changed.emit()
+
+    def save_setup(self) -> None:
+        if self.session is not None and self.phase == "open":
+            self.setup.save(self.session)
+
+    def look_around(self) -> None:
+        if self.session is not None and self.phase == "open":
+            self.setup.look_around(self.session)
 
     def _answer(self, ask: Ask) -> str:
         """Called by the station's thread: hands the question over and waits for the operator."""
@@ -336,6 +371,7 @@ class Desk(QObject):
 
     def _take(self, items: list[Message | PendingAsk]) -> None:
         at, now_s = datetime.now().astimezone(), time.monotonic()
+        tripped = self.state.trip
         for item in items:
             if isinstance(item, PendingAsk):
                 self._show_ask(item)
@@ -343,6 +379,8 @@ class Desk(QObject):
                 self.state.apply(item, at=at, now_s=now_s)
         if at.date() != self._stored_on:
             self._count()
+        if self.state.trip != tripped and self.setup.state.facts is not None:
+            self.read_setup()
         self.changed.emit()
 
     def _start(

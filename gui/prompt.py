@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from gui.desk import Desk
+from gui.places import LINE, SETUP
 from gui.words import PROCEDURE_WORDS, VERDICT_WORDS
 from station.events import Verdict
 
@@ -13,6 +14,8 @@ UNDERSTOOD = "understood"
 ENTER = "enter"
 ANSWER = "answer:"
 REPORT = "report"
+STEP = "step:"
+ASK_SAVE, SAVE, KEEP = "save", "write", "keep"
 LABEL_ENTRY = "Label (empty: in the fixture)"
 NOTHING_TO_DO = "Nothing to do for you now."
 
@@ -38,8 +41,8 @@ class Prompt:
     actions: tuple[Action, ...] = ()
 
 
-def prompt_of(desk: Desk) -> Prompt:
-    """The prompt that fits, the most urgent first."""
+def prompt_of(desk: Desk, place: str = LINE) -> Prompt:
+    """The prompt that fits at a place, the most urgent first."""
     if desk.phase != "open":
         return _not_open(desk)
     if desk.state.trip is not None:
@@ -48,7 +51,9 @@ def prompt_of(desk: Desk) -> Prompt:
         return Prompt("Stopping: the run ends and the bias is being brought down.")
     if desk.pending is not None:
         return _question(desk)
-    return _working(desk) if desk.shift_on else _idle(desk)
+    if desk.shift_on:
+        return _working(desk)
+    return _setup(desk) if place == SETUP else _idle(desk)
 
 
 def _not_open(desk: Desk) -> Prompt:
@@ -105,6 +110,52 @@ def _working(desk: Desk) -> Prompt:
     so_far = _bad_channels(desk)
     sentence = " ".join(filter(None, (f"The station is {doing}.", so_far, NOTHING_TO_DO)))
     return Prompt(sentence, desk.note, desk.note_tone)
+
+
+def _setup(desk: Desk) -> Prompt:
+    """The one next step of the commissioning, or what to do with what it found."""
+    setup = desk.setup.state
+    facts = setup.facts
+    if facts is None:
+        return Prompt("Reading the set-up of the line.", setup.trouble, "fail")
+    if setup.asks_to_save:
+        count = sum(change.kept for change in facts.changes)
+        return Prompt(
+            f"Write {count} measured values into {facts.line_file.name}? Comments and order stay, "
+            "and the file as it is now is kept beside it.",
+            str(facts.line_file),
+            actions=(Action(KEEP, "Not now"), Action(SAVE, "Write", likely=True)),
+        )
+    step = facts.next_step
+    save = Action(ASK_SAVE, "Save", likely=step is None and setup.saved is None)
+    actions = (save,) if facts.may_save and setup.saved is None else ()
+    if setup.refused and step is not None:
+        return Prompt(
+            f"{step.title}: {_sentence(setup.refused)}",
+            "Put it right, then try the step again. What the steps before it found stays.",
+            "fail",
+            actions=(*actions, Action(STEP + step.step, "Try again", likely=True)),
+        )
+    if step is not None:
+        return Prompt(
+            f"Next: {step.title}. {step.about}",
+            desk.note or "The calibration target lies in its place, the nozzle is empty.",
+            desk.note_tone,
+            actions=(*actions, Action(STEP + step.step, "Start", likely=True)),
+        )
+    if setup.saved is not None:
+        return Prompt("The commissioning is written into the profile.", desk.note, desk.note_tone)
+    return Prompt(
+        "All steps are done. Compare the old values with the new ones, then save.",
+        desk.note,
+        desk.note_tone,
+        actions=actions,
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 _BAD: dict[Verdict, str] = {"fail": "failed", "unknown": "unknown", "flag": "flagged"}

@@ -1,13 +1,16 @@
 """The part of the station's session that the desktop uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from station.events import Answer, Listener, ModuleDone
+from station.events import Answer, Listener, ModuleDone, RunEnded
 
 if TYPE_CHECKING:
     from station.catalogue import Catalogue
+    from station.doctor import Found
+    from station.setup_facts import SetupFacts
 
 
 class Named(Protocol):
@@ -41,6 +44,18 @@ class StationSession(Protocol):
     def run_shift(
         self, *, boards: int, answer: Answer, label: str | None = None
     ) -> list[ModuleDone]: ...
+
+    def setup(self) -> "SetupFacts": ...
+
+    def commission(self, step: str, answer: Answer) -> RunEnded: ...
+
+    def save_commissioning(self) -> Path:
+        """The copy of the profile as it was before."""
+        ...
+
+    def look_around(self) -> "Sequence[Found]":
+        """Who else is connected to this computer."""
+        ...
 
     def stop(self, reason: str) -> None: ...
 

@@ -8,15 +8,29 @@ from PyQt6.QtGui import QCloseEvent, QShortcut
 from PyQt6.QtWidgets import QApplication, QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
+    from gui.places.setup import SetupPlace
     from gui.places.test import TestPlace
     from station.catalogue import BoardShape
 
 from gui.board_cells import Cell, cells_of
 from gui.desk import Desk
 from gui.look import Look
-from gui.places import LINE, PLACE_OF_STEP, PLACES, TEST
+from gui.places import LINE, PLACE_OF_STEP, PLACES, SETUP, TEST
 from gui.places.line import LinePlace
-from gui.prompt import ANSWER, ENTER, REPORT, RESET, START, UNDERSTOOD, Action, prompt_of
+from gui.prompt import (
+    ANSWER,
+    ASK_SAVE,
+    ENTER,
+    KEEP,
+    REPORT,
+    RESET,
+    SAVE,
+    START,
+    STEP,
+    UNDERSTOOD,
+    Action,
+    prompt_of,
+)
 from gui.scanner import COMMAND_PREFIX, WedgeFilter
 from gui.widgets.ask_bar import AskBar
 from gui.widgets.part_strip import PartStrip
@@ -34,7 +48,7 @@ CONTINUE, STOP_AND_CLOSE, RETRY, CLOSE, CLOSE_ANYWAY, DONE = (
     "close anyway",
     "done",
 )
-PLACE_WORDS = {LINE: "overview", TEST: "test bench"}
+PLACE_WORDS = {LINE: "overview", TEST: "test bench", SETUP: "set-up of the line"}
 STOPPED = "stopped, no verdict"
 NARROW_PX = 1500
 LOW_PX = 800
@@ -62,6 +76,7 @@ class Window(QWidget):
         self.strip = PartStrip(look)
         self.line = LinePlace(look)
         self._test: TestPlace | None = None
+        self._setup: SetupPlace | None = None
         self.ask = AskBar(look)
         self._stack = QStackedWidget()
         self._stack.addWidget(self.line)
@@ -127,6 +142,17 @@ class Window(QWidget):
         return self._test
 
     @property
+    def setup(self) -> "SetupPlace":
+        """The setup place; it is made when it is first needed."""
+        if self._setup is None:
+            from gui.places.setup import SetupPlace
+
+            self._setup = SetupPlace(self.look)
+            self._setup.look_asked.connect(self.desk.look_around)
+            self._stack.addWidget(self._setup)
+        return self._setup
+
+    @property
     def place(self) -> str:
         return self._place
 
@@ -136,14 +162,18 @@ class Window(QWidget):
         if not self._picked_place and state.step:
             self._place = PLACE_OF_STEP.get(state.step, LINE)
         self.rail.mark(self._place)
-        self._stack.setCurrentWidget(self.test if self._place == TEST else self.line)
         self._show_top()
         self._show_strip()
         if self._place == TEST:
+            self._stack.setCurrentWidget(self.test)
             self.test.show_state(state, self._board_cells())
+        elif self._place == SETUP:
+            self._stack.setCurrentWidget(self.setup)
+            self.setup.show_state(state, desk.setup.state, desk.operator)
         else:
+            self._stack.setCurrentWidget(self.line)
             self.line.show_state(state)
-        self.ask.show_prompt(prompt_of(desk))
+        self.ask.show_prompt(prompt_of(desk, self._place))
         self._show_sheet()
 
     def _show_top(self) -> None:
@@ -175,7 +205,7 @@ class Window(QWidget):
         if label:
             self.strip.show_part(label, self._about(label))
         else:
-            self.strip.show_part("No part yet", "scan a label to begin")
+            self._show_no_part()
         if state.progress is not None:
             doing = state.progress.text
             done, total = state.progress.done, state.progress.total
@@ -206,6 +236,12 @@ class Window(QWidget):
         else:
             suffix = "" if state.finished is not None else " so far"
             self.strip.verdict.show_verdict(state.verdict, suffix)
+
+    def _show_no_part(self) -> None:
+        if self._place == SETUP:
+            self.strip.show_part("Calibration target", "lies on the base plate")
+        else:
+            self.strip.show_part("No part yet", "scan a label to begin")
 
     def _about(self, text: str) -> str:
         if self.desk.session is None:
@@ -298,6 +334,13 @@ class Window(QWidget):
             open_report(self.desk.state.finished)
         elif name == UNDERSTOOD:
             self.desk.understood()
+        elif name.startswith(STEP):
+            self._picked_place = True
+            self.desk.start_step(name.removeprefix(STEP))
+        elif name == SAVE:
+            self.desk.save_setup()
+        elif name in (ASK_SAVE, KEEP):
+            self.desk.setup.ask_to_save(name == ASK_SAVE)
         elif name.startswith(ANSWER):
             self.desk.answer(name.removeprefix(ANSWER))
 
@@ -376,6 +419,8 @@ class Window(QWidget):
 
     def _pick_place(self, place: str) -> None:
         self._place, self._picked_place = place, True
+        if place == SETUP:
+            self.desk.read_setup()
         self.refresh()
 
     def _other_theme(self) -> None:
@@ -435,7 +480,7 @@ def _application() -> QCoreApplication:
 KEYS = """F12 or Pause: STOP
 Return: the filled button
 Ctrl+1, Ctrl+2, …: the buttons at the bottom, from the left
-Alt+1, Alt+2: the places
+Alt+1, Alt+2, Alt+3: the places
 Arrows on the board map: another channel
 Ctrl+N: follow the newest channel
 Ctrl+T: light or dark screen

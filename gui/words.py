@@ -25,6 +25,11 @@ PROCEDURE_WORDS: dict[str, str] = {
     "wrap_tiles": "recording the wrapped tiles",
     "place_tiles": "placing the tiles",
     "test_board": "testing the board",
+    "commission_focus": "looking for the focus",
+    "commission_camera": "calibrating camera and axes",
+    "commission_backlash": "measuring the play of the axes",
+    "commission_repeatability": "measuring how well a place is found again",
+    "commission_tool": "looking for the nozzle",
 }
 ENDING_WORDS: dict[str, str] = {
     "done": "done",
@@ -44,6 +49,8 @@ ROLE_WORDS: dict[str, str] = {
     "gantry": "Gantry",
     "gripper": "Gripper",
     "camera": "Camera",
+    "chiller": "Chiller",
+    "scanner": "Scanner",
 }
 NO_VALUE = "–"
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from sqlmodel import func, select
@@ -43,12 +44,16 @@ from station.run_record import Crew
 from station.safety import InterlockTrippedError, Trip
 from station.safety.watchdog_link import WatchdogError, WatchdogLink
 from station.safety.watchdog_report import BUSY_WITHIN_S, lock_file, watchdog_busy
+from station.setup_facts import SetupFacts, setup_facts
 from station.shift import Shift, ShiftStoppedError
 from station.states import InstrumentStates
 from station.taking_up import bias_as_found, take_up
 from station.twin.hands import TwinHands
 from station.twin.process import LINE_FILE, start_or_adopt
 from station.watching import LineWatch, record_reports, watchdog_over
+
+if TYPE_CHECKING:
+    from station.doctor import Found
 
 DATABASE = "station.sqlite"
 JOURNAL = "line.journal"
@@ -145,6 +150,19 @@ class Session:
         Raises as `station.commissioning.work.Commissioning.save` does.
         """
         return self.commissioning.save(self.operator_name)
+
+    def setup(self) -> SetupFacts:
+        """Instruments, rules, trips and commissioning as they are now. Raises `db.StoreError`."""
+        return setup_facts(self)
+
+    def look_around(self) -> "list[Found]":
+        """Who else is connected; the line's own ports are left alone. May take a minute."""
+        # the doctor looks at the session's records
+        from station.doctor import Places, scan
+        from station.doctor.surroundings import serial_ports
+
+        own = frozenset(str(port) for _, port in serial_ports(self.profile))
+        return scan(Places(leave_alone=own))
 
     def settle(self, answer: Answer) -> tuple[str, ...]:
         """Settle what a stop or a crash left behind, without a shift; returns what was done.

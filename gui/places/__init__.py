@@ -1,5 +1,5 @@
 """The places of the window: what stands in the working area."""
 
-LINE, TEST = "Line", "Test"
-PLACES = (LINE, TEST)
+LINE, TEST, SETUP = "Line", "Test", "Setup"
+PLACES = (LINE, TEST, SETUP)
 PLACE_OF_STEP = {"place": TEST, "test": TEST, "report": TEST}

@@ -16,7 +16,7 @@ ROWS_SEEN = 4
 QUIET_STATES = ("off", "idle")
 
 
-class _Dot(QWidget):
+class Dot(QWidget):
     """Filled circle when healthy, grey when at rest, the mark of a failure otherwise."""
 
     def __init__(self, look: Look) -> None:
@@ -94,7 +94,7 @@ class InstrumentRow(QWidget):
     def __init__(self, look: Look) -> None:
         super().__init__()
         self.setProperty("role", "clear")
-        self._dot = _Dot(look)
+        self._dot = Dot(look)
         self._name = text("body")
         self._readback = text("strong")
         self._state = text("quiet")

@@ -44,7 +44,7 @@ class Commissioning:
         self._line = line
         self._store = store
         self._crew = crew
-        self._line_file = line_file
+        self.line_file = line_file
         self._listener = listener
         self._bench: Bench | None = None
         self._readings: dict[str, tuple[Reading, ...]] = {}
@@ -108,7 +108,7 @@ class Commissioning:
         can't be remembered.
         """
         found = self.found()
-        kept = save(self._line_file, found, self._line.profile)
+        kept = save(self.line_file, found, self._line.profile)
         self._store.record(
             db.Event(
                 station_id=self._crew.station_id,
@@ -116,7 +116,7 @@ class Commissioning:
                 kind="note",
                 text=f"calibration written into the site profile by {who}",
                 data={
-                    "profile": str(self._line_file),
+                    "profile": str(self.line_file),
                     "kept": str(kept),
                     "values": {
                         change.quantity: [change.old, change.new, change.sigma] for change in found
@@ -128,10 +128,11 @@ class Commissioning:
 
     def _target(self) -> db.Part:
         """The calibration target as a part of its own, one per station."""
+        profile = self._line.profile
         return self._store.ensure_part(
             db.Part(
                 kind="tester",
-                label=f"calibration target {self._crew.station_id}",
+                label=f"Calibration target {profile.site.code} {profile.station.name}",
                 subtype=TARGET_SUBTYPE,
                 site_id=self._crew.site_id,
             )

@@ -70,8 +70,9 @@ def scan(places: Places, say: Say = lambda text: None) -> list[Found]:
 def _serial(places: Places, say: Say) -> Iterator[Found]:
     listed = {port.device: port for port in list_ports.comports()}
     names = tuple(listed) if places.ports is None else places.ports
+    left = {str(Path(name).resolve()) for name in places.leave_alone}
     for name in names:
-        if name in places.leave_alone:
+        if str(Path(name).resolve()) in left:
             continue
         port = listed.get(name)
         stable = _by_id(name)

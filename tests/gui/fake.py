@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from station.catalogue import BoardShape, Catalogue
+from station.doctor import Found
 from station.events import (
     Answer,
     Ask,
@@ -31,6 +33,15 @@ from station.events import (
     RunStarted,
     ShiftStep,
     Verdict,
+)
+from station.setup_facts import (
+    STEP_WORDS,
+    ChangeFacts,
+    InstrumentFacts,
+    RuleFacts,
+    SetupFacts,
+    StepFacts,
+    TripFacts,
 )
 
 MODULE = "320TMD8FC000471"
@@ -238,6 +249,82 @@ def whole_shift(
     yield ModuleDone(MODULE, "fail", reasons, "/tmp/report.html", "/tmp/report.pdf")
 
 
+COMMISSIONED = (
+    ChangeFacts("Working distance", "121.3", "120.005 ± 0.036", "mm", "-36 σ", True),
+    ChangeFacts("Scale", "0.0606", "0.0600023 ± 0.0000017", "mm/px", "far", True),
+    ChangeFacts("Distortion k1", "0", "(-2.0035 ± 0.0029)e-6", "1/mm²", "-691 σ", True),
+    ChangeFacts("Camera rotation", "0", "0.0030011 ± 0.0000020", "rad", "far", True),
+    ChangeFacts("Axis scale x", "–", "1.000020 ± 0.000029", "", "", False),
+    ChangeFacts("Axis scale y", "–", "1.000030 ± 0.000029", "", "", False),
+    ChangeFacts("Squareness", "–", "(-3.0 ± 4.0)e-6", "rad", "", False),
+    ChangeFacts("Play x", "–", "0.03997 ± 0.00010", "mm", "", True),
+    ChangeFacts("Play y", "0.032", "0.03000 ± 0.00010", "mm", "-20 σ", True),
+    ChangeFacts("Play z", "0.01", "0.01002 ± 0.00010", "mm", "+0.2 σ", True),
+    ChangeFacts("Repeatability x", "–", "(1.3 ± 1.0)e-5", "mm", "", False),
+    ChangeFacts("Camera offset x", "84.1", "84.9993 ± 0.0010", "mm", "+899 σ", True),
+    ChangeFacts("Camera offset y", "1.2", "-0.0001 ± 0.0010", "mm", "far", True),
+)
+OTHERS = [
+    Found(
+        "/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10KJ3XY-if00-port0",
+        "FT232R USB UART",
+        "chiller",
+        "julabo",
+        "JULABO FP50-HE VER. 4.2",
+    ),
+    Found(
+        "/dev/ttyUSB3",
+        "CP2102: weber may not use this device",
+        remedy="Run 'sudo usermod -aG dialout weber', log out and in again.",
+    ),
+]
+
+
+def setup_facts(
+    done: tuple[str, ...] = (),
+    changes: tuple[ChangeFacts, ...] = (),
+    trips: tuple[TripFacts, ...] = (),
+) -> SetupFacts:
+    rules = (
+        ("over-current", "bias.current_a", "bias.current_a beyond ±0.0015", True),
+        ("over-current", "bias.in_compliance", "bias.in_compliance is true", True),
+        ("over-temperature", "readout.temperature_c.*", "readout.temperature_c.* above 40", True),
+        ("gantry-alarm", "gantry.state", "gantry.state is Alarm*", True),
+        ("silent-instrument", "*.silent_s", "*.silent_s above 5", True),
+        ("dew", "climate.*.dew_margin_k", "climate.*.dew_margin_k below 3 for 10 s", False),
+    )
+    return SetupFacts(
+        line_file=Path("/etc/tessera/line.toml"),
+        instruments=(
+            InstrumentFacts(
+                "bias",
+                "KEITHLEY INSTRUMENTS",
+                "MODEL 2450",
+                "04512345",
+                "1.7.12b",
+                "TCPIP::192.168.0.50::5025::SOCKET",
+            ),
+            InstrumentFacts("readout", "", "tileboard tester", "", "", "192.168.0.60"),
+            InstrumentFacts(
+                "gantry",
+                "",
+                "Grbl 1.1h",
+                "",
+                "1.1h.20190830",
+                "/dev/serial/by-id/usb-1a86_USB_Serial-if00-port0",
+            ),
+            InstrumentFacts("camera", "Basler", "acA4096-30um", "24012345", "p=v1", "24012345"),
+        ),
+        rules=tuple(RuleFacts(*rule) for rule in rules),
+        trips=trips,
+        steps=tuple(
+            StepFacts(step, title, about, step in done)
+            for step, (title, about) in STEP_WORDS.items()
+        ),
+        changes=changes,
+    )
+
+
 @dataclass
 class FakeSession:
     """Plays `script` in `run_shift`; with `holds` it then waits to be stopped or released."""
@@ -254,6 +341,11 @@ class FakeSession:
     answers: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     may_close: threading.Event = field(default_factory=threading.Event)
+    steps_done: tuple[str, ...] = ()
+    measured: tuple[ChangeFacts, ...] = ()
+    trips: tuple[TripFacts, ...] = ()
+    step_refusal: str = ""
+    save_refusal: str = ""
 
     def __post_init__(self) -> None:
         self.profile = SimpleNamespace(
@@ -282,6 +374,41 @@ class FakeSession:
         if self._stopped.is_set():
             raise StoppedError("aborted: stopped")
         return done
+
+    def setup(self) -> SetupFacts:
+        return setup_facts(self.steps_done, self.measured, self.trips)
+
+    def commission(self, step: str, answer: Answer) -> RunEnded:
+        """Two events of a step; with `holds` it then waits, with `step_refusal` it is refused."""
+        self.calls.append(("commission", step))
+        run, label = uuid4(), "Calibration target DESY line 2"
+        self.listener(RunStarted(run, f"commission_{step}", uuid4(), label, datetime.now(UTC)))
+        self.listener(Happened(run, label, Progress(4, 13, "focus: -3.0 mm")))
+        if step == "tool":
+            self.answers.append(
+                answer(Ask("Put a clean pad beside the target.", ("Continue", "Stop"), "Continue"))
+            )
+        if self.holds:
+            self.release.wait(WAIT_S)
+        reasons = (self.step_refusal,) if self.step_refusal else ()
+        ended = RunEnded(
+            run, f"commission_{step}", label, "refused" if reasons else "done", "unknown", reasons
+        )
+        self.listener(ended)
+        if not reasons:
+            self.steps_done = (*self.steps_done, step)
+            self.measured = COMMISSIONED
+        return ended
+
+    def save_commissioning(self) -> Path:
+        self.calls.append(("save_commissioning", ""))
+        if self.save_refusal:
+            raise RuntimeError(self.save_refusal)
+        return Path("/etc/tessera/line.toml.20261122-061500.bak")
+
+    def look_around(self) -> list[Found]:
+        self.calls.append(("look_around", ""))
+        return OTHERS
 
     def stop(self, reason: str) -> None:
         self.calls.append(("stop", reason))

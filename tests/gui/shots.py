@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -16,7 +17,8 @@ from gui.look import Look, ThemeName
 from gui.window import Window
 from station.catalogue import load_catalogue
 from station.events import Ask, Message
-from tests.gui.fake import MODULE, FakeSession, line_state, whole_shift
+from station.setup_facts import STEP_WORDS, TripFacts
+from tests.gui.fake import COMMISSIONED, MODULE, FakeSession, line_state, whole_shift
 
 SIZES = ((1280, 800), (1920, 1080))
 LONG = (
@@ -28,6 +30,27 @@ LONG_ASK = Ask(LONG, ("Continue", "Retry", "Reconnect", "Set aside", "Stop"), "R
 LONG_TRIP = (
     "bias current 512.4 µA is above 400.0 µA while ramping to 40.78 V; the supply was brought down "
     "to 0.003 V and its output is off"
+)
+
+LONG_REFUSAL = (
+    "the dots lie 0.41 px (RMS) from where the camera model has them, more than 0.16 px: is the "
+    "target flat, and its pitch 5 mm?; 37 of 899 dots do not fit: clean the target"
+)
+TRIPS = (
+    TripFacts(
+        datetime.now(UTC),
+        "over-current: bias.current_a is 0.00163, beyond ±0.0015, while ramping to 40.78 V",
+        "bias.current_a",
+        ("bias.current_a before: 0.000412, 0.000518, 0.00121, 0.00163",),
+        "",
+    ),
+    TripFacts(
+        datetime.now(UTC) - timedelta(days=3),
+        "silent-instrument: gantry.silent_s is 5.2, above 5",
+        "gantry.silent_s",
+        ("gantry.silent_s before: 0.5, 1.9, 3.4, 5.2", "not verified safe: gantry does not answer"),
+        "interlock reset by A. Weber: cable was loose, 2026-11-19 14:02",
+    ),
 )
 
 
@@ -135,6 +158,37 @@ def main(folder: Path) -> None:
     def keys(window: Window, session: FakeSession) -> None:
         window.rail.keys_asked.emit()
 
+    def setup(*done: str) -> Callable[[Window, FakeSession], None]:
+        def act(window: Window, session: FakeSession) -> None:
+            session.steps_done = done
+            session.measured = COMMISSIONED if len(done) > 1 else COMMISSIONED[: len(done)]
+            window.rail.chosen.emit("Setup")
+
+        return act
+
+    def setup_working(window: Window, session: FakeSession) -> None:
+        setup("focus")(window, session)
+        settle()
+        window.desk.start_step("camera")
+
+    def setup_refused(window: Window, session: FakeSession) -> None:
+        setup("focus")(window, session)
+        session.holds, session.step_refusal = False, LONG_REFUSAL
+        settle()
+        window.desk.start_step("camera")
+
+    def setup_save(window: Window, session: FakeSession) -> None:
+        setup(*STEP_WORDS)(window, session)
+        settle()
+        window.desk.setup.ask_to_save(True)
+
+    def setup_trip(window: Window, session: FakeSession) -> None:
+        session.trips = TRIPS
+        setup("focus", "camera")(window, session)
+        settle()
+        session.listener(line_state(0.003, trip=TRIPS[0].cause, healthy=False))
+        window.desk.look_around()
+
     wanted = sys.argv[2:]
     asked = list(whole_shift(shape, ask=LONG_ASK))
     states: dict[str, tuple[list[Message | Ask], Callable[[Window, FakeSession], None], dict]] = {
@@ -152,6 +206,11 @@ def main(folder: Path) -> None:
         "down": (list(whole_shift(shape, channels=20)), bringing_down, {}),
         "finished": (list(whole_shift(shape)), finished, {}),
         "keys": ([], keys, {}),
+        "setup": ([], setup(), {}),
+        "setup-working": ([], setup_working, {}),
+        "setup-refused": ([], setup_refused, {}),
+        "setup-save": ([], setup_save, {}),
+        "setup-trip": ([], setup_trip, {}),
         "recovery": (
             [],
             nothing,
