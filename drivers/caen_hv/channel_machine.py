@@ -233,11 +233,9 @@ class ChannelMachine:
         self._slope.go_to(wanted_v, rate)
 
     def _terminals(self) -> tuple[float, bool]:
-        voltage_v = self._slope.now_v()
-        if not self._on:
-            return voltage_v, False
         limit_a = self._settings[protocol.CURRENT_LIMIT] * 1e-6
-        return held_by_limit(voltage_v, self._load, limit_a)
+        voltage_v, held = held_by_limit(self._slope.now_v(), self._load, limit_a)
+        return voltage_v, held and self._on
 
     def _current_a(self) -> float:
         return abs(self._load(self._terminals()[0]))
