@@ -9,6 +9,8 @@ from typing import Literal
 Triple = tuple[float, float, float]
 BlockKind = Literal["jog", "line", "homing"]
 LIMIT_MARGIN_MM = 0.01
+OVERTRAVEL_MM = 2.0
+"""Way behind the switches until the axis stands at its end and the motor loses steps."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Motion:
     The controller counts in machine coordinates; ``true_mm`` is where the axes really are, from 0
     to the travel. The two differ by a shift that homing removes and lost steps bring back, and by
     half the play of an axis, towards where it came from.
+
+    Attributes:
+        watched: whether the motion ends at a limit switch.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Motion:
         self.stuck: set[int] = set()
         self.paused = False
         self.limit_hit: int | None = None
+        self.watched = True
         self.feed_override = 1.0
         self._queue: deque[Block] = deque()
         self._now_s = now_s
@@ -134,10 +140,14 @@ class Motion:
             driven = self._driven_mm[axis]
             true[axis] = min(max(true[axis], driven - play), driven + play)
             low, high = -LIMIT_MARGIN_MM, self.travel_mm[axis] + LIMIT_MARGIN_MM
-            if kind != "homing" and not low <= true[axis] <= high:
-                true[axis] = min(max(true[axis], low), high)
-                self._driven_mm[axis] = min(max(driven, low - play), high + play)
+            if kind == "homing" or low <= true[axis] <= high:
+                continue
+            if self.watched:
                 self.limit_hit = axis
+            else:
+                low, high = -OVERTRAVEL_MM, self.travel_mm[axis] + OVERTRAVEL_MM
+            true[axis] = min(max(true[axis], low), high)
+            self._driven_mm[axis] = min(max(driven, low - play), high + play)
         self.true_mm = (true[0], true[1], true[2])
         self.machine = machine
         self._on_move(self.true_mm)

@@ -1,6 +1,7 @@
 """The dialogue with a GRBL 1.1 controller: lines, acknowledgements, pushed messages, real time."""
 
 import contextlib
+import math
 import re
 from collections.abc import Generator
 from dataclasses import replace
@@ -23,6 +24,7 @@ ASK_AGAIN_S = 0.5
 OPENING_S = 5.0
 SETTLING_S = 120.0
 ATTEMPTS = 3
+SETTING_TOLERANCE = 0.001
 REPORTS_TO_WAIT = 64
 MOVING = ("Run", "Jog", "Home")
 HELD = ("Hold", "Door")
@@ -206,6 +208,22 @@ class GrblController:
     def offsets(self) -> dict[str, Triple]:
         """Stored and temporary offsets by name; G92 and TLO among them."""
         return protocol.parse_offsets(self.command(protocol.OFFSETS), port=self.port)
+
+    def set(self, number: int, value: float) -> None:
+        """Write a setting and read all of them back.
+
+        Raises:
+            InstrumentRefused: it reads back otherwise.
+        """
+        line = f"${number}={value:g}"
+        self.command(line)
+        self.settings = protocol.parse_settings(self.command(protocol.SETTINGS), port=self.port)
+        if abs(self.settings.get(number, math.inf) - value) > SETTING_TOLERANCE:
+            raise InstrumentRefused(
+                f"setting ${number} reads back {self.settings.get(number)}",
+                port=self.port,
+                sent=line,
+            )
 
     def send_realtime(self, data: bytes) -> None:
         """Send bytes that act at once, past whatever is under way; may be called by any thread."""

@@ -1,7 +1,10 @@
 """A gantry and a vacuum gripper on one GRBL 1.1 controller."""
 
+import contextlib
+import functools
 import math
 import threading
+from collections.abc import Generator
 
 from drivers.clock import Clock
 from drivers.errors import (
@@ -17,6 +20,7 @@ from drivers.grbl.controller import HELD, MOVING, GrblController
 from drivers.grbl.outputs import GrblVacuumGripper
 from drivers.grbl.protocol import AXES, Status, Triple
 from drivers.roles import Identity, Position
+from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, find_switch
 from drivers.transport import PortStatistics
 
 __all__ = ["GrblGantry", "GrblVacuumGripper"]
@@ -26,6 +30,7 @@ OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
 MOVE_MARGIN_S = 10.0
 READINGS = 4
+TOUCH_MM_PER_MIN = 600.0
 STOP_WITHIN_S = 3.0
 """Real seconds after which a homing that does not end by itself is broken off."""
 HOMED_TOOL = 77
@@ -105,6 +110,73 @@ class GrblGantry:
                 raise self._stopped("homing")
             self._set_coordinates()
             self.controller.command(f"T{HOMED_TOOL}")
+
+    def compare_home(
+        self, *, window_mm: float = WINDOW_MM, resolution_mm: float = RESOLUTION_MM
+    ) -> HomeDeviation:
+        """Touch every limit switch again, slowly, and tell where it was found.
+
+        Lost steps show by this and by nothing else that the controller knows. The limits are off
+        in the controller's settings meanwhile: the hard ones first and the soft ones last to come
+        back, without which no move is made. Nothing else is changed; home when it deviates.
+
+        Raises:
+            NotHomed: there is nothing to compare with.
+            MotionStopped: a switch is not within ``window_mm`` of its place, or a stop.
+            InstrumentRefused: the settings do not read back.
+        """
+        with self._moving():
+            stops = self._stops
+            self._check_settings()
+            self._check_coordinates()
+            for axis in (2, 0, 1):
+                self._go_along(axis, self._switch_mm(axis) - self._towards(axis) * window_mm, stops)
+            found: dict[int, float] = {}
+            with self._limits_off():
+                for axis in (2, 0, 1):
+                    expected_mm = self._switch_mm(axis)
+                    place_mm = find_switch(
+                        functools.partial(self._is_pressed, axis),
+                        functools.partial(self._go_along, axis, stops=stops),
+                        expected_mm=expected_mm,
+                        towards=self._towards(axis),
+                        window_mm=window_mm,
+                        resolution_mm=resolution_mm,
+                        port=self.controller.port,
+                    )
+                    found[axis] = place_mm - expected_mm
+                    self._go_along(axis, expected_mm - self._towards(axis) * window_mm, stops)
+            return HomeDeviation((found[0], found[1], found[2]), resolution_mm)
+
+    def _towards(self, axis: int) -> int:
+        mask = int(self.controller.settings.get(protocol.HOMING_DIRECTION, 0))
+        return -1 if mask >> axis & 1 else 1
+
+    def _switch_mm(self, axis: int) -> float:
+        return self._travel_mm[axis] if self._towards(axis) > 0 else 0.0
+
+    def _is_pressed(self, axis: int) -> bool:
+        return AXES[axis].upper() in self.controller.status().pins
+
+    def _go_along(self, axis: int, place_mm: float, stops: int) -> None:
+        start = self.controller.work_position(self.controller.status())
+        goal = [*start]
+        goal[axis] = place_mm
+        feed = min(TOUCH_MM_PER_MIN, self._rates[axis])
+        self.controller.command(f"$J=G21G90{AXES[axis].upper()}{place_mm:.3f}F{feed:.1f}")
+        self._wait_for_arrival(start, (goal[0], goal[1], goal[2]), feed, stops)
+
+    @contextlib.contextmanager
+    def _limits_off(self) -> Generator[None]:
+        numbers = (protocol.HARD_LIMITS, protocol.SOFT_LIMITS)
+        before = {number: self.controller.settings[number] for number in numbers}
+        try:
+            for number in numbers:
+                self.controller.set(number, 0)
+            yield
+        finally:
+            for number, value in before.items():
+                self.controller.set(number, value)
 
     def move_to(
         self,

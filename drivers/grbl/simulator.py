@@ -77,6 +77,7 @@ class GrblSimulator:
         self._lock = threading.RLock()
         self.faults = faults or LineFaults()
         self._end = PtyEnd(self, name="grbl", faults=self.faults)
+        self._motion.watched = bool(self._settings[protocol.HARD_LIMITS])
         self._has_mist = has_mist
         self.most_bytes_waiting = 0
         self._unread = bytearray()
@@ -284,10 +285,7 @@ class GrblSimulator:
         """Let the machine move and the interpreter go on as far as it can now."""
         self._motion.advance(self._clock.now_s())
         if self._motion.limit_hit is not None and not self._deaf:
-            if self._settings[protocol.HARD_LIMITS]:
-                self._raise_alarm(1)
-            else:
-                self._motion.limit_hit = None
+            self._raise_alarm(1)
         while not self._deaf and self._hold is None:
             if self._running is None:
                 end = min(
@@ -409,6 +407,7 @@ class GrblSimulator:
         if int(name) == protocol.SOFT_LIMITS and value and not self._settings[protocol.HOMING]:
             raise GcodeError(10)
         self._settings[int(name)] = value
+        self._motion.watched = bool(self._settings[protocol.HARD_LIMITS])
 
     def _home(self) -> _Steps:
         """Z up first, then x and y; the switches are at the ends of the travel."""
@@ -582,6 +581,13 @@ class GrblSimulator:
         while self._motion.busy:
             yield
 
+    def _is_pressed(self, axis: int) -> bool:
+        """Whether an axis is on its limit switch; hitting the far end shows there too."""
+        true_mm, travel_mm = self._motion.true_mm[axis], self._motion.travel_mm[axis]
+        at_low_end = int(self._settings[protocol.HOMING_DIRECTION]) >> axis & 1
+        on_it = true_mm <= 1e-6 if at_low_end else true_mm >= travel_mm - 1e-6
+        return on_it or self._motion.limit_hit == axis
+
     def _report_status(self) -> None:
         state = self._state()
         pace = "busy" if state in ("Run", "Hold:0", "Jog", "Door:0") else "idle"
@@ -597,8 +603,7 @@ class GrblSimulator:
             fields.append(f"Bf:{protocol.PLANNER_BLOCKS - self._motion.blocks},{free}")
         fields.append(f"FS:{self._motion.speed_mm_per_s * 60:.0f},{self._modal.speed:.0f}")
         pins = "P" if self._probe() else ""
-        if self._motion.limit_hit is not None:
-            pins += "XYZ"[self._motion.limit_hit]
+        pins += "".join(letter for axis, letter in enumerate("XYZ") if self._is_pressed(axis))
         if pins:
             fields.append(f"Pn:{pins}")
         if self._wco_countdown > 0:

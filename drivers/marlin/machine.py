@@ -72,7 +72,8 @@ class Machine:
     def reset(self) -> None:
         """What a power-up and a reset do; the axes stay where they are."""
         self.axes.clear()
-        self.axes.limit_hit = None
+        # outside homing nobody looks at the switches: the motor grinds at the end
+        self.axes.watched = False
         self.axes.declare((0.0, 0.0, 0.0))
         self.halted = False
         self.dead = False
@@ -84,10 +85,6 @@ class Machine:
 
     def advance(self) -> None:
         self.axes.advance(self._clock.now_s())
-        if self.axes.limit_hit is not None:
-            # outside homing nobody looks at the switches: the motor grinds at the end
-            self.axes.limit_hit = None
-            self.axes.advance(self._clock.now_s())
 
     def stop(self, command: str) -> None:
         """M410 and M112: the axes stop without a deceleration and slip."""

@@ -590,6 +590,51 @@ def test_a_misread_digit_of_a_position_is_not_believed(gantry, simulator):
         simulator.faults.clear()
 
 
+def test_touching_the_switches_again_finds_nothing_where_no_step_was_lost(gantry, simulator):
+    gantry.move_to(100, 100, 50, feed_mm_per_min=12000)
+    deviation = gantry.compare_home()
+    assert deviation.mm == pytest.approx((0, 0, 0), abs=deviation.resolution_mm + 0.013)
+    gantry.move_to(10, 10, 10, feed_mm_per_min=6000)
+    assert gantry.controller.settings[protocol.HARD_LIMITS] == 1
+    assert gantry.controller.settings[protocol.SOFT_LIMITS] == 1
+    assert gantry.controller.last_alarm is None
+
+
+@pytest.mark.parametrize("direction", [0, 3])
+def test_touching_the_switches_again_finds_lost_steps(clock, direction):
+    simulator = GrblSimulator(clock, settings={protocol.HOMING_DIRECTION: direction})
+    simulator.start()
+    gantry = GrblGantry.open(simulator.path, clock=clock)
+    gantry.home()
+    gantry.move_to(100, 100, 50, feed_mm_per_min=12000)
+    simulator.lose_steps("x", -0.8)
+    simulator.lose_steps("y", 1.2)
+    deviation = gantry.compare_home()
+    assert deviation.mm == pytest.approx((0.8, -1.2, 0), abs=deviation.resolution_mm + 0.013)
+    assert deviation.largest_mm > 1
+    gantry.home()
+    assert gantry.compare_home().largest_mm < 0.07
+    gantry.close()
+    simulator.stop()
+
+
+def test_a_switch_that_is_not_near_its_place_is_told_and_the_limits_come_back(gantry, simulator):
+    gantry.move_to(100, 100, 50, feed_mm_per_min=12000)
+    simulator.lose_steps("x", -5)
+    with pytest.raises(MotionStopped, match=r"does not close at 603\.00 mm"):
+        gantry.compare_home()
+    assert gantry.controller.settings[protocol.HARD_LIMITS] == 1
+    assert gantry.controller.settings[protocol.SOFT_LIMITS] == 1
+    gantry.home()
+    gantry.move_to(100, feed_mm_per_min=12000)
+    assert simulator.true_commanded_position_mm()[0] == pytest.approx(100)
+
+
+def test_an_unhomed_gantry_has_nothing_to_compare(controller):
+    with pytest.raises(NotHomed):
+        GrblGantry(controller).compare_home()
+
+
 def test_work_positions_are_understood_from_controllers_that_report_them(clock):
     simulator = GrblSimulator(clock, settings={protocol.STATUS_MASK: 2})
     simulator.start()
