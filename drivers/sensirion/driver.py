@@ -52,6 +52,7 @@ class Sensirion:
         self._address = i2c_address
         self._deadline_s = deadline_s
         self._close_bus = close_bus
+        self._closed = False
         self._port = f"{bus.port} address 0x{i2c_address:02X}"
         self._identity = Identity(
             maker=protocol.MAKER,
@@ -148,9 +149,10 @@ class Sensirion:
             )
 
     def close(self) -> None:
-        """Give the bus back if this sensor opened it."""
-        if self._close_bus:
+        """Give the bus back if it is this sensor's; closing twice does nothing."""
+        if self._close_bus and not self._closed:
             self._bus.close()
+        self._closed = True
 
     def _switch_heater(self, code: int) -> None:
         self._command(code, protocol.COMMAND_S)

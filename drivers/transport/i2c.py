@@ -11,7 +11,12 @@ class I2cTransport(Protocol):
 
     Implementations: ``LinuxI2cTransport`` (``/dev/i2c-1``) and ``BridgeI2cTransport`` (a serial
     port with an SC18IM700 behind it). All devices of a bus share one transport.
+
+    Attributes:
+        instrument: what the driver calls the instrument behind the bus; goes into every error.
     """
+
+    instrument: str
 
     @property
     def port(self) -> str: ...

@@ -6,13 +6,14 @@ from drivers.clock import RealClock
 from drivers.errors import (
     BrokenReply,
     InstrumentError,
+    InstrumentLost,
     InstrumentRefused,
     WrongInstrument,
 )
 from drivers.faults import FaultKind
 from drivers.roles import HumiditySensor
 from drivers.sc18im700.simulator import BridgeSimulator
-from drivers.sensirion import Sensirion, SensirionSimulator
+from drivers.sensirion import Sensirion, SensirionSimulator, open_all
 from drivers.transport import open_i2c
 from tests.drivers.sensirion.conftest import Air
 
@@ -54,6 +55,22 @@ def test_two_sensors_share_a_bus(
         thread.join()
     assert wrong == []
     bus.close()
+
+
+def test_a_bus_closes_with_its_last_sensor(bridge: BridgeSimulator) -> None:
+    bridge.devices[0x45] = SensirionSimulator(lambda: (5.0, 80.0), RealClock(), serial=7)
+    inside, outside = open_all(bridge.path, [0x44, 0x45])
+    inside.close()
+    inside.close()
+    assert outside.read().temperature_c == pytest.approx(5.0, abs=0.01)
+    outside.close()
+    with pytest.raises(InstrumentLost):
+        outside.read()
+    del bridge.devices[0x45]
+    with pytest.raises(InstrumentRefused):
+        open_all(bridge.path, [0x44, 0x45])
+    again = Sensirion.open(bridge.path)
+    again.close()
 
 
 def test_a_wrong_checksum_never_gives_a_number(
