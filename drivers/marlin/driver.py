@@ -1,6 +1,7 @@
 """A gantry on a controller that runs Marlin, Smoothie or RepRapFirmware."""
 
 import contextlib
+import functools
 import math
 import threading
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from drivers.marlin import protocol
 from drivers.marlin.controller import MarlinController
 from drivers.marlin.protocol import AXES, DUET, Triple
 from drivers.roles import Identity, Position
+from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, find_switch
 
 ARRIVAL_TOLERANCE_MM = 0.03
 HOMING_DEADLINE_S = 180.0
@@ -28,6 +30,7 @@ MOVE_MARGIN_S = 10.0
 STOP_WITHIN_S = 3.0
 """Real seconds after which a motion that a stop does not end is killed."""
 STATUS_POLL_S = 0.1
+TOUCH_MM_PER_MIN = 600.0
 READINGS = 4
 
 
@@ -157,6 +160,75 @@ class MarlinGantry:
                 self._forget_home()
                 raise MachineAlarm("the controller restarted", port=self.controller.port)
             self._unsure = False
+
+    def compare_home(
+        self, *, window_mm: float = WINDOW_MM, resolution_mm: float = RESOLUTION_MM
+    ) -> HomeDeviation:
+        """Touch every limit switch again, slowly, and tell where it was found.
+
+        Lost steps show by this and by nothing else that the controller knows. Its own axis limits
+        are off meanwhile, until a reset at the latest. Nothing else is changed; home when it
+        deviates.
+
+        Raises:
+            NotHomed: there is nothing to compare with.
+            MotionStopped: a switch is not within ``window_mm`` of its place, or a stop.
+        """
+        with self._moving():
+            stops = self._stops
+            if not self.is_homed():
+                raise NotHomed("the gantry is not homed", port=self.controller.port)
+            found: dict[int, float] = {}
+            ends = self._switches()
+            self.controller.command(self._dialect.limits_off)
+            try:
+                for axis in (2, 0, 1):
+                    name, towards = ends[axis]
+                    expected_mm = self._travel_mm[axis] if towards > 0 else 0.0
+                    go = functools.partial(self._go_along, axis, stops=stops)
+                    found[axis] = -expected_mm + find_switch(
+                        functools.partial(self._is_pressed, name),
+                        go,
+                        expected_mm=expected_mm,
+                        towards=towards,
+                        window_mm=window_mm,
+                        resolution_mm=resolution_mm,
+                        port=self.controller.port,
+                    )
+                    go(expected_mm - towards * window_mm)
+            finally:
+                self.controller.command(self._dialect.limits_on)
+            return HomeDeviation((found[0], found[1], found[2]), resolution_mm)
+
+    def _switches(self) -> list[tuple[str, int]]:
+        """Name and direction of the switch of each axis; the low end where the name is silent."""
+        inputs = self.endstops()
+        ends = []
+        for axis in AXES:
+            name = next((n for n in (f"{axis}_min", f"{axis}_max", axis) if n in inputs), None)
+            if name is None:
+                raise InstrumentRefused(
+                    f"the controller lists no limit switch of {axis}",
+                    port=self.controller.port,
+                    sent=protocol.ENDSTOPS,
+                )
+            ends.append((name, 1 if name.endswith("_max") else -1))
+        return ends
+
+    def _is_pressed(self, name: str) -> bool:
+        return self.endstops()[name]
+
+    def _go_along(self, axis: int, place_mm: float, stops: int) -> None:
+        start = self._read_position()
+        goal = [*start]
+        goal[axis] = place_mm
+        feed = min(TOUCH_MM_PER_MIN, (self._rates or (TOUCH_MM_PER_MIN,) * 3)[axis])
+        leg = _Leg(start, (goal[0], goal[1], goal[2]), feed, self.controller.clock.now_s())
+        self._leg = leg
+        try:
+            self._go({AXES[axis]: place_mm}, leg, stops, self.controller.restarts)
+        finally:
+            self._leg = None
 
     def move_to(
         self,

@@ -78,6 +78,7 @@ class Machine:
         self.halted = False
         self.dead = False
         self.homed = False
+        self._limits_on = True
         self._feed_mm_per_s = 50.0
         self._relative = False
         for name in list(self.outputs):
@@ -145,6 +146,8 @@ class Machine:
             self._switch(code, words)
         elif code == "M410":
             self._break_off()
+        elif code == self._dialect.limits_off.split()[0] and words.get("S"):
+            self._limits_on = float(words["S"]) != 0
         elif code in _QUIET:
             pass
         elif (lines := self._lines(code)) is not None:
@@ -263,11 +266,11 @@ class Machine:
             if words.get(letter):
                 target[axis] = float(words[letter]) + (target[axis] if self._relative else 0.0)
         inside = all(0 <= value <= end for value, end in zip(target, self._travel, strict=True))
-        if self._dialect is DUET and not (inside and self.homed):
+        if self._dialect is DUET and not (self.homed and (inside or not self._limits_on)):
             why = "target position outside machine limits" if self.homed else "axes not homed"
             self._say(f"Error: G1: {why}")
             return ""
-        if self._dialect is MARLIN and self.homed:
+        if self._dialect is MARLIN and self.homed and self._limits_on:
             # moved to the nearest place that is allowed, without a word
             target = [
                 min(max(value, 0.0), end) for value, end in zip(target, self._travel, strict=True)

@@ -57,6 +57,8 @@ class Dialect:
         waits_silently: whether `M400` may hold up the very line that should stop the motion, so
             that the end of a motion is asked for instead.
         limits: the command that tells the axis limits; empty where none does.
+        limits_off: the command that lets moves pass the axis limits, until a reset.
+        limits_on: the command that keeps them inside again.
         banners: what it says first after a reset.
     """
 
@@ -71,6 +73,8 @@ class Dialect:
     counts_lines: bool
     waits_silently: bool
     limits: str
+    limits_off: str
+    limits_on: str
     banners: tuple[str, ...]
 
 
@@ -89,6 +93,8 @@ MARLIN = Dialect(
     counts_lines=True,
     waits_silently=False,
     limits="M211",
+    limits_off="M211 S0",
+    limits_on="M211 S1",
     banners=("start",),
 )
 SMOOTHIE = Dialect(
@@ -104,6 +110,8 @@ SMOOTHIE = Dialect(
     counts_lines=True,
     waits_silently=False,
     limits="",
+    limits_off="M211 S0",
+    limits_on="M211 S1",
     banners=("Smoothie",),
 )
 DUET = Dialect(
@@ -121,6 +129,8 @@ DUET = Dialect(
     counts_lines=False,
     waits_silently=True,
     limits="M208",
+    limits_off="M564 S0",
+    limits_on="M564 S1",
     banners=("RepRapFirmware",),
 )
 DIALECTS = (MARLIN, SMOOTHIE, DUET)

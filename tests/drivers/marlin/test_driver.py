@@ -288,6 +288,22 @@ def test_lost_steps_are_not_seen_by_the_controller(gantry, simulator):
     assert simulator.true_commanded_position_mm()[1] == pytest.approx(18.5)
 
 
+def test_touching_the_switches_again_finds_lost_steps(gantry, simulator):
+    gantry.move_to(100, 100, 50, feed_mm_per_min=3000)
+    deviation = gantry.compare_home()
+    assert deviation.mm == pytest.approx((0, 0, 0), abs=deviation.resolution_mm + 0.01)
+    simulator.lose_steps("x", 0.7)
+    simulator.lose_steps("y", -1.2)
+    deviation = gantry.compare_home()
+    assert deviation.mm == pytest.approx((-0.7, 1.2, 0), abs=deviation.resolution_mm + 0.01)
+    simulator.lose_steps("x", 5)
+    with pytest.raises(MotionStopped, match="limit switch"):
+        gantry.compare_home()
+    gantry.home()
+    gantry.move_to(20, feed_mm_per_min=3000)
+    assert simulator.true_commanded_position_mm()[0] == pytest.approx(20)
+
+
 def test_play_delays_an_axis_that_turns_round(clock):
     simulator = MarlinSimulator(MARLIN, clock, backlash_mm=(0.2, 0, 0))
     simulator.start()
