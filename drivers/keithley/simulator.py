@@ -12,6 +12,7 @@ import numpy as np
 from drivers.clock import Clock, RealClock
 from drivers.faults import LineFaults
 from drivers.keithley import protocol
+from drivers.keithley.scpi_machine import ScpiError, number, switch
 from drivers.loopback import SocketEnd
 from drivers.supply.terminals import Terminals
 
@@ -37,12 +38,6 @@ class _State:
     nplc: float = 1.0
     output_on: bool = False
     limited: bool = field(default=False)
-
-
-class _ScpiError(Exception):
-    def __init__(self, code: int) -> None:
-        super().__init__(protocol.ERRORS[code])
-        self.code = code
 
 
 class Keithley2450Simulator:
@@ -158,7 +153,7 @@ class Keithley2450Simulator:
                 if message.strip():
                     try:
                         reply = self._execute(message.strip())
-                    except _ScpiError as error:
+                    except ScpiError as error:
                         self._queue_error(error.code)
                         break
                     if reply is not None:
@@ -170,7 +165,7 @@ class Keithley2450Simulator:
         for pattern, action in self._commands:
             if pattern.fullmatch(header):
                 return action(argument.strip())
-        raise _ScpiError(-113)
+        raise ScpiError(-113)
 
     def _vocabulary(self) -> dict[str, Callable[[str], str | None]]:
         return {
@@ -238,7 +233,7 @@ class Keithley2450Simulator:
     def _set_source_function(self, argument: str) -> None:
         function = argument.strip('"').upper()[:4]
         if function not in ("VOLT", "CURR"):
-            raise _ScpiError(-224 if argument else -109)
+            raise ScpiError(-224 if argument else -109)
         if function != self._state.source_function:
             self._state.output_on = False
         self._state.source_function = function
@@ -250,50 +245,50 @@ class Keithley2450Simulator:
         if name.startswith(("CURR", "VOLT", "RES")):
             self._state.sense_function = functions["RES" if name.startswith("RES") else name[:4]]
         else:
-            raise _ScpiError(-224 if argument else -109)
+            raise ScpiError(-224 if argument else -109)
 
     def _set_voltage(self, argument: str) -> None:
-        value = _number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
+        value = number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
         if abs(value) > protocol.INTERLOCK_FREE_MAX_V and not self._interlock_closed():
-            raise _ScpiError(-221)
+            raise ScpiError(-221)
         self._state.set_v = value
         self._drive()
 
     def _set_source_current(self, argument: str) -> None:
-        self._state.set_a = _number(argument, -protocol.MAX_CURRENT_A, protocol.MAX_CURRENT_A)
+        self._state.set_a = number(argument, -protocol.MAX_CURRENT_A, protocol.MAX_CURRENT_A)
 
     def _set_range(self, argument: str) -> None:
         self._state.range_v = protocol.voltage_range(
-            _number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
+            number(argument, -protocol.MAX_SOURCE_V, protocol.MAX_SOURCE_V)
         )
 
     def _set_read_back(self, argument: str) -> None:
-        self._state.read_back = _switch(argument)
+        self._state.read_back = switch(argument)
 
     def _set_current_limit(self, argument: str) -> None:
-        value = _number(argument, protocol.MIN_CURRENT_LIMIT_A, protocol.MAX_CURRENT_A)
+        value = number(argument, protocol.MIN_CURRENT_LIMIT_A, protocol.MAX_CURRENT_A)
         self._state.current_limit_a = value
         self._drive()
 
     def _set_overvoltage(self, argument: str) -> None:
         names = {f"PROT{step_v}" for step_v in protocol.OVERVOLTAGE_STEPS_V} | {"NONE"}
         if argument.upper() not in names:
-            raise _ScpiError(-224 if argument else -109)
+            raise ScpiError(-224 if argument else -109)
         self._state.overvoltage = argument.upper()
         self._drive()
 
     def _set_autorange(self, argument: str) -> None:
-        self._state.autorange = _switch(argument)
+        self._state.autorange = switch(argument)
 
     def _set_nplc(self, argument: str) -> None:
-        self._state.nplc = _number(argument, 0.01, 10.0)
+        self._state.nplc = number(argument, 0.01, 10.0)
 
     def _switch_output(self, argument: str) -> None:
-        on = _switch(argument)
+        on = switch(argument)
         if on and not self._interlock_closed():
             voltage_v = abs(self._state.set_v)
             if voltage_v > protocol.INTERLOCK_FREE_MAX_V:
-                raise _ScpiError(-221)
+                raise ScpiError(-221)
         self._state.output_on = on
         self._drive()
 
@@ -354,28 +349,4 @@ class Keithley2450Simulator:
         try:
             return ",".join(self._last[element] for element in elements or ["READ"])
         except KeyError:
-            raise _ScpiError(-224) from None
-
-
-def _number(argument: str, lowest: float, highest: float) -> float:
-    if not argument:
-        raise _ScpiError(-109)
-    try:
-        value = float(argument)
-    except ValueError:
-        raise _ScpiError(-104) from None
-    if not lowest <= value <= highest:
-        raise _ScpiError(-222)
-    return value
-
-
-def _switch(argument: str) -> bool:
-    match argument.upper():
-        case "ON" | "1":
-            return True
-        case "OFF" | "0":
-            return False
-        case "":
-            raise _ScpiError(-109)
-        case _:
-            raise _ScpiError(-224)
+            raise ScpiError(-224) from None

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,48 +17,12 @@ from drivers.keithley.scpi_machine import (
     switch,
 )
 from drivers.keithley2400 import protocol
+from drivers.keithley2400.state import State, Sweep
 from drivers.supply.terminals import Terminals
 
 FIRMWARE = "C34 Sep 21 2016 15:30:00/A02  /U/M"
 OFF_LIMIT = 0.005
 """Part of the current range that is left as the limit while the output is off."""
-
-
-@dataclass
-class _State:
-    """What the mains switch restores."""
-
-    set_v: float = 0.0
-    range_v: float = 20.0
-    mode: str = "FIX"
-    source_function: str = "VOLT"
-    sense_functions: tuple[str, ...] = ("CURR",)
-    concurrent: bool = True
-    compliance_a: float = 1.05e-4
-    overvoltage_v: float = math.inf
-    autorange: bool = True
-    nplc: float = 1.0
-    delay_s: float = 0.0
-    elements: str = protocol.ALL_ELEMENTS
-    output_on: bool = False
-    off_mode: str = "NORM"
-    auto_off: bool = False
-    terminals: str = "FRON"
-    output_enable: bool = False
-    trigger_count: int = 1
-    start_v: float = 0.0
-    stop_v: float = 0.0
-    step_v: float = 0.0
-    aborts: str = "NEV"
-    readings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Sweep:
-    points_v: list[float]
-    since_s: float
-    per_point_s: float
-    done: int = 0
 
 
 class Keithley2400Simulator(ScpiMachine):
@@ -106,8 +69,8 @@ class Keithley2400Simulator(ScpiMachine):
         self._rng = np.random.default_rng(seed)
         self._noise_a = noise_a
         self._noise_v = noise_v
-        self._state = _State()
-        self._sweep: _Sweep | None = None
+        self._state = State()
+        self._sweep: Sweep | None = None
         self.terminals = Terminals(load, self._clock, capacitance_f=capacitance_f)
         super().__init__(link=link, terminator=terminator, host=host, port=port, faults=faults)
 
@@ -115,7 +78,7 @@ class Keithley2400Simulator(ScpiMachine):
         """Lose everything that does not survive the mains switch."""
         with self._lock:
             enable = self._state.output_enable
-            self._state = _State(output_enable=enable)
+            self._state = State(output_enable=enable)
             self._sweep = None
             self._errors.clear()
             self._drive()
@@ -262,7 +225,7 @@ class Keithley2400Simulator(ScpiMachine):
             raise ScpiError(-221)
         points = [state.start_v + k * state.step_v for k in range(count)][: state.trigger_count]
         since_s = self._clock.now_s()
-        self._sweep = _Sweep(points, since_s, state.delay_s + self._measuring_s())
+        self._sweep = Sweep(points, since_s, state.delay_s + self._measuring_s())
         self._drive(at_s=since_s)
 
     def _abort(self, _: str) -> None:

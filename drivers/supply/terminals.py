@@ -77,7 +77,7 @@ class Terminals:
         self._at_s = now_s
         goal_v = self._held_v()
         step_s = passed_s / SUBSTEPS
-        for _ in range(SUBSTEPS if passed_s else 1):
+        for _ in range(SUBSTEPS if passed_s else 0):
             self._move(goal_v, step_s)
             if self._voltage_v == goal_v:
                 break
