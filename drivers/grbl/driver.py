@@ -30,6 +30,8 @@ OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
 MOVE_MARGIN_S = 10.0
 READINGS = 4
+UNANSWERING = (*HELD, "Sleep")
+"""States in which the controller answers status requests only."""
 TOUCH_MM_PER_MIN = 600.0
 STOP_WITHIN_S = 3.0
 """Real seconds after which a homing that does not end by itself is broken off."""
@@ -67,6 +69,7 @@ class GrblGantry:
         self._motion = threading.Lock()
         self._stops = 0
         self._homing = False
+        self._homed_at: int | None = None
 
     @classmethod
     def open(cls, port: str, *, clock: Clock | None = None) -> "GrblGantry":
@@ -88,7 +91,12 @@ class GrblGantry:
 
     def is_homed(self) -> bool:
         """Whether the controller was homed through this driver and not reset since."""
-        return f"T{HOMED_TOOL}" in self.controller.modes()
+        if self.controller.status().mode in UNANSWERING:
+            # held, it answers no lines: what it said last holds until it restarts
+            return self._homed_at == self.controller.restarts
+        homed = f"T{HOMED_TOOL}" in self.controller.modes()
+        self._homed_at = self.controller.restarts if homed else None
+        return homed
 
     def home(self) -> None:
         """Find the limit switches, then set up the coordinates; leaves an unlocked machine.
@@ -110,6 +118,7 @@ class GrblGantry:
                 raise self._stopped("homing")
             self._set_coordinates()
             self.controller.command(f"T{HOMED_TOOL}")
+            self._homed_at = self.controller.restarts
 
     def compare_home(
         self, *, window_mm: float = WINDOW_MM, resolution_mm: float = RESOLUTION_MM
@@ -128,6 +137,7 @@ class GrblGantry:
         with self._moving():
             stops = self._stops
             self._check_settings()
+            self._check_answering()
             self._check_coordinates()
             for axis in (2, 0, 1):
                 self._go_along(axis, self._switch_mm(axis) - self._towards(axis) * window_mm, stops)
@@ -208,10 +218,10 @@ class GrblGantry:
         with self._moving():
             stops = self._stops
             self._check_settings()
+            status = self._check_answering()
             self._check_coordinates()
             if not target:
                 return
-            status = self.controller.status()
             start = self.controller.work_position(status)
             words = "".join(f"{axis.upper()}{value:.3f}" for axis, value in target.items())
             self.controller.command(f"$J=G21G90{words}F{feed_mm_per_min:.1f}")
@@ -233,6 +243,13 @@ class GrblGantry:
         if self._homing:
             return "Home"
         return self.controller.status().state
+
+    def door_closed(self) -> bool:
+        """Whether the safety door input says that the door is closed.
+
+        Firmware built without that input (ENABLE_SAFETY_DOOR_INPUT_PIN) never says that it is open.
+        """
+        return protocol.DOOR_PIN not in self.controller.status().pins
 
     def stop(self) -> None:
         """Stop as soon as possible; the blocked :meth:`move_to` or :meth:`home` raises.
@@ -276,6 +293,7 @@ class GrblGantry:
             InstrumentTimeout: the controller does not even restart.
         """
         with self._moving():
+            self._homed_at = None
             self.controller.recover()
 
     def interrupt(self) -> None:
@@ -358,6 +376,17 @@ class GrblGantry:
                 sent=protocol.OFFSETS,
                 advice="Retry the homing; if it fails again, check the controller's memory.",
             )
+
+    def _check_answering(self) -> Status:
+        status = self.controller.status()
+        if status.mode in UNANSWERING:
+            raise InstrumentRefused(
+                f"the controller is in {status.state}",
+                port=self.controller.port,
+                sent="?",
+                advice="Close the door or release the hold at the controller, then go on.",
+            )
+        return status
 
     def _check_coordinates(self) -> None:
         modes = self.controller.modes()

@@ -27,6 +27,7 @@ FEED_HOLD = b"!"
 RESUME = b"~"
 SOFT_RESET = b"\x18"
 DOOR = b"\x84"
+DOOR_PIN = "D"
 JOG_CANCEL = b"\x85"
 FEED_OVERRIDES = {0x90: 0, 0x91: 10, 0x92: -10, 0x93: 1, 0x94: -1}
 FLOOD_TOGGLE = b"\xa0"

@@ -78,6 +78,7 @@ class GrblSimulator:
         self.faults = faults or LineFaults()
         self._end = PtyEnd(self, name="grbl", faults=self.faults)
         self._motion.watched = bool(self._settings[protocol.HARD_LIMITS])
+        self._door_open = False
         self._has_mist = has_mist
         self.most_bytes_waiting = 0
         self._unread = bytearray()
@@ -127,6 +128,17 @@ class GrblSimulator:
         with self._lock:
             self._motion.advance(self._clock.now_s())
             self._power_up()
+
+    def open_door(self) -> None:
+        """The safety door opens: its input tells, and the machine holds."""
+        with self._lock:
+            self._door_open = True
+            self._take_realtime(protocol.DOOR[0])
+
+    def close_door(self) -> None:
+        """The door closes; a person must resume."""
+        with self._lock:
+            self._door_open = False
 
     def brown_out(self) -> None:
         """A dip of the supply: as a power cycle, in the middle of whatever is under way."""
@@ -348,6 +360,8 @@ class GrblSimulator:
         elif line == protocol.HOME:
             if not self._settings[protocol.HOMING]:
                 raise GcodeError(5)
+            if self._door_open:
+                raise GcodeError(13)
             yield from self._home()
         else:
             self._store_setting(line)
@@ -369,6 +383,8 @@ class GrblSimulator:
 
     def _unlock(self) -> None:
         if self._alarm:
+            if self._door_open:
+                raise GcodeError(13)
             self._say(protocol.MSG_UNLOCKED)
             self._alarm = False
 
@@ -604,6 +620,8 @@ class GrblSimulator:
         fields.append(f"FS:{self._motion.speed_mm_per_s * 60:.0f},{self._modal.speed:.0f}")
         pins = "P" if self._probe() else ""
         pins += "".join(letter for axis, letter in enumerate("XYZ") if self._is_pressed(axis))
+        if self._door_open:
+            pins += protocol.DOOR_PIN
         if pins:
             fields.append(f"Pn:{pins}")
         if self._wco_countdown > 0:

@@ -424,6 +424,23 @@ def test_recovering_releases_what_was_held(gantry, held):
     assert not gantry.is_homed()
 
 
+def test_an_open_door_is_seen_and_must_be_closed_before_recovering(gantry, simulator):
+    assert gantry.door_closed()
+    simulator.open_door()
+    assert not gantry.door_closed()
+    assert gantry.state().startswith("Door")
+    with pytest.raises(InstrumentRefused, match="Door"):
+        gantry.move_to(10, feed_mm_per_min=600)
+    assert gantry.position() == Position(598, 398, 118)
+    simulator.power_cycle()
+    with pytest.raises(InstrumentRefused, match="Close the safety door"):
+        gantry.recover()
+    simulator.close_door()
+    gantry.recover()
+    assert gantry.door_closed()
+    gantry.home()
+
+
 def test_nothing_recovers_while_it_moves(gantry):
     gantry.controller.command("G1X10F60")
     with pytest.raises(InstrumentRefused, match="moves"):
@@ -501,6 +518,32 @@ def test_pushed_messages_never_count_as_answers():
 def test_lines_that_the_controller_cannot_take_are_refused(controller, line):
     with pytest.raises(ValueError, match="not one line"):
         controller.command(line)
+
+
+def test_two_threads_never_get_each_others_answers(gantry):
+    wrong = []
+    stop = threading.Event()
+
+    def ask_modes():
+        while not stop.is_set():
+            if "T77" not in gantry.controller.modes():
+                wrong.append("modes")
+
+    def ask_position():
+        while not stop.is_set():
+            here = gantry.position()
+            if not -0.02 <= here.z_mm - 118 <= 0.02:
+                wrong.append(here)
+
+    threads = [threading.Thread(target=ask) for ask in (ask_modes, ask_position)]
+    for thread in threads:
+        thread.start()
+    for k in range(1, 11):
+        gantry.move_to(k * 10, feed_mm_per_min=6000)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    assert not wrong
 
 
 def test_the_receive_buffer_is_never_filled_beyond_one_line(gantry, simulator, gripper):
