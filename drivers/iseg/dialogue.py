@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from drivers.errors import BrokenReply
 from drivers.iseg import protocol
-from drivers.iseg.protocol import Reading, Unit
+from drivers.iseg.protocol import HardwareLimits, Reading, Unit
 from drivers.transport import Exchange
+
+PROBE_COUNT = 100
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,24 @@ class ChannelDialogue:
     def flags(self, exchange: Exchange) -> frozenset[str]:
         return protocol.module_flags(self._whole(exchange, protocol.MODULE, 255))
 
-    def percent(self, exchange: Exchange, letter: str) -> int:
-        return self._whole(exchange, letter, 100)
+    def switches(self, exchange: Exchange, unit: Unit) -> HardwareLimits:
+        """Where the rotary switches stand."""
+        volts = self._whole(exchange, protocol.VOLTAGE_SWITCH, 100)
+        amperes = self._whole(exchange, protocol.CURRENT_SWITCH, 100)
+        return HardwareLimits(unit.max_v * volts / 100, unit.max_a * amperes / 100)
 
     def autostart(self, exchange: Exchange) -> int:
         return self._whole(exchange, protocol.AUTOSTART, 15)
 
-    def trip_a(self, exchange: Exchange) -> float | None:
-        """The current trip in A; None from a unit that tells counts."""
+    def trip_step_a(self, exchange: Exchange) -> float | None:
+        """What a count of the current trip means, tried with some; None from a unit that does not
+        tell."""
+        self.order(exchange, protocol.TRIP, str(PROBE_COUNT))
         reply = self._ask(exchange, protocol.TRIP)
         if reply.isascii() and reply.isdigit():
             return None
-        return protocol.parse_current(reply, port=exchange.port, sent=exchange.sent).value
+        reading = protocol.parse_current(reply, port=exchange.port, sent=exchange.sent)
+        return reading.value / PROBE_COUNT or None
 
     def trip(self, exchange: Exchange, step_a: float) -> float:
         """The current trip in A, whatever the unit tells it in."""

@@ -16,7 +16,7 @@ from drivers.errors import (
 from drivers.iseg import protocol
 from drivers.iseg.dialogue import ChannelDialogue
 from drivers.iseg.echo import EchoTransport
-from drivers.iseg.protocol import Unit
+from drivers.iseg.protocol import HardwareLimits, Unit
 from drivers.roles import BiasReading, Identity
 from drivers.settled import settled
 from drivers.shared_port import open_all
@@ -25,15 +25,6 @@ from drivers.transport import Exchange, LineTransport
 
 SYNCHRONISED_S = 0.1
 STARTING_V_PER_S = 10
-PROBE_COUNT = 100
-
-
-@dataclass(frozen=True)
-class HardwareLimits:
-    """What the rotary switches of a unit allow; magnitudes."""
-
-    max_voltage_v: float
-    max_current_a: float
 
 
 @dataclass(frozen=True)
@@ -203,8 +194,7 @@ class Iseg(SteppedSupply):
         )
 
     def _look(self, exchange: Exchange) -> _Look:
-        flags = self._dialogue.flags(exchange)
-        set_v = self._setpoint_v(exchange)
+        flags, set_v = self._dialogue.flags(exchange), self._setpoint_v(exchange)
         voltage_v = self._dialogue.voltage(exchange).value + 0.0
         word = "" if self._autostart else self._dialogue.status(exchange)
         self._remember(word, flags)
@@ -263,10 +253,8 @@ class Iseg(SteppedSupply):
             self._refuse_setpoint(
                 f"a current limit of {limits.compliance_a:g} A is above its {self._unit.max_a:g} A"
             )
-        if self._trip_step_a is not None and limits.compliance_a < self._trip_step_a:
-            self._refuse_setpoint(
-                f"a current limit of {limits.compliance_a:g} A is below one count of its trip"
-            )
+        if self._trip_step_a is not None:
+            self._trip_count(limits)
 
     def _write_limits(self, exchange: Exchange, limits: Limits) -> None:
         self._dialogue.order(exchange, protocol.SETPOINT, "0")
@@ -274,20 +262,14 @@ class Iseg(SteppedSupply):
         self._autostart = self._dialogue.autostart(exchange) != 0
         self._dialogue.order(exchange, protocol.RAMP, str(STARTING_V_PER_S))
         if self._trip_step_a is None:
-            self._trip_step_a = self._learn_trip_step(exchange)
-        self._dialogue.order(exchange, protocol.TRIP, str(self._trip_count(limits)))
-
-    def _learn_trip_step(self, exchange: Exchange) -> float:
-        """A unit that reads its trip in A tells what a count is."""
-        self._dialogue.order(exchange, protocol.TRIP, str(PROBE_COUNT))
-        trip_a = self._dialogue.trip_a(exchange)
-        if trip_a is None:
+            self._trip_step_a = self._dialogue.trip_step_a(exchange)
+        if self._trip_step_a is None:
             raise SetpointRefused(
                 f"{self.NAME}: it does not tell what a count of its current trip is",
                 port=self.port,
                 advice="Give trip_step_a, the resolution of its lowest current range.",
             )
-        return trip_a / PROBE_COUNT
+        self._dialogue.order(exchange, protocol.TRIP, str(self._trip_count(limits)))
 
     def _trip_count(self, limits: Limits) -> int:
         assert self._trip_step_a is not None
@@ -302,10 +284,7 @@ class Iseg(SteppedSupply):
     def _check_limits_programmed(self, exchange: Exchange, limits: Limits) -> None:
         assert self._unit is not None
         assert self._trip_step_a is not None
-        self._switches = HardwareLimits(
-            self._unit.max_v * self._dialogue.percent(exchange, protocol.VOLTAGE_SWITCH) / 100,
-            self._unit.max_a * self._dialogue.percent(exchange, protocol.CURRENT_SWITCH) / 100,
-        )
+        self._switches = self._dialogue.switches(exchange, self._unit)
         if self._switches.max_voltage_v > limits.max_voltage_v * (1 + 1e-9):
             raise LimitsNotProgrammed(
                 f"{self.NAME}: its voltage limit is a switch that stands at "
@@ -365,8 +344,8 @@ class Iseg(SteppedSupply):
     def _alarm(self, exchange: Exchange) -> str:
         flags = self._dialogue.flags(exchange)
         words = {self._shut_off_by} | (flags & {"INH", "OFF", "MAN"})
-        known = [word for word in protocol.STATUS_WORDS if word in words]
-        return " and ".join(f"{word} ({protocol.STATUS_WORDS[word]})" for word in known)
+        known = protocol.STATUS_WORDS.items()
+        return " and ".join(f"{word} ({means})" for word, means in known if word in words)
 
     def _stands(self, voltage_v: float) -> bool:
         return abs(voltage_v) > self.DISCHARGED_V

@@ -107,6 +107,14 @@ class Unit:
     max_a: float
 
 
+@dataclass(frozen=True)
+class HardwareLimits:
+    """What the rotary switches of a channel allow; magnitudes."""
+
+    max_voltage_v: float
+    max_current_a: float
+
+
 _ERROR = re.compile(r"\?.*")
 _UMAX = re.compile(r"\? ?UMAX[^=0-9]?=(\d+)")
 _VOLTAGE = re.compile(r"([+-]?)(\d{1,7})(\.\d{1,4})?([+-]\d{1,2})?")
