@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from station.profile import Profile
+from station.safety.rule_checks import rules_fit_the_line
 from station.settings import SettingsError, SettingsFile, read_settings
 from station.toml_lines import KeyPath
 
