@@ -159,6 +159,7 @@ def reaction(wire: Wire, line: BiasLine, supervisor: Supervisor) -> None:
 SINCE_CAUSE: list[float] = []
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.benchmark(timer=REACTIONS, warmup=False)
 @pytest.mark.parametrize("load", ["quiet", "cameras_disk_and_desktop"])
 def test_interlock_reaction(

@@ -133,3 +133,20 @@ def test_a_rule_in_a_profile_file_is_read_back_and_its_mistakes_have_a_line(
     file.write_text(text.replace("below = 3.0", "belw = 3.0"))
     with pytest.raises(SettingsError, match=r"line.toml:\d+: safety.rules\[0\].belw"):
         load_profile(file)
+
+
+@pytest.mark.parametrize(
+    ("watch", "says"),
+    [
+        ("contact.lid.closed", r"rules\[0\]\.watch.*contacts"),
+        ("climate.box.silent_s", r"rules\[0\]\.watch.*climate"),
+        ("chiller.bath_c", r"rules\[0\]\.watch.*\[chiller\]"),
+    ],
+)
+def test_a_rule_about_what_this_line_has_not_is_refused(
+    tmp_path: Path, watch: str, says: str
+) -> None:
+    comparison = {"equals": False} if watch.endswith("closed") else {"above": 5.0}
+    file = write_line(tmp_path, profile(rules=[{"name": "one", "watch": watch, **comparison}]))
+    with pytest.raises(SettingsError, match=says):
+        load_profile(file)
