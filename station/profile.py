@@ -6,7 +6,6 @@ z = 0 at the base plate); the head position is the position of the gripper's noz
 `station.profile_file` reads it and checks what one field alone can't show.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -19,46 +18,14 @@ from pydantic import (
     field_validator,
 )
 
+from station.bias_section import BiasSection
 from station.safety.section import SafetySection
 
-BiasDriver = Literal[
-    "keithley2450", "keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"
-]
 Text = Annotated[str, Field(min_length=1)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Rated(_Section):
-    """What a bias supply can do at most (magnitudes), whatever its range or channel."""
-
-    lowest_v: float
-    highest_v: float
-    highest_a: float
-
-
-BIAS_RATINGS: Mapping[str, Rated] = {
-    "keithley2450": Rated(lowest_v=0, highest_v=200, highest_a=1.05),
-    "keithley2400": Rated(lowest_v=0, highest_v=1100, highest_a=1.05),
-    "keithley6517": Rated(lowest_v=0, highest_v=1000, highest_a=10e-3),
-    "caen_a7585": Rated(lowest_v=20, highest_v=85, highest_a=10e-3),
-    "caen_hv": Rated(lowest_v=0, highest_v=8000, highest_a=3e-3),
-    "iseg": Rated(lowest_v=0, highest_v=6000, highest_a=20e-3),
-}
-EMERGENCY_WITHIN_S = 4.0
-_OWNERS: Mapping[str, tuple[str, ...]] = {
-    "board": ("caen_hv",),
-    "terminator": ("keithley2400", "keithley6517"),
-    "terminals": ("keithley2400",),
-}
-"""Fields that some supplies have, by their drivers."""
-HIGHEST_SIPM_BIAS_V = 90.0
-"""No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
-BIAS_WITH_CHANNELS = frozenset({"caen_hv", "iseg"})
-"""Supplies with more than one output: the profile must say which."""
-BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"})
 
 
 class SiteSection(_Section):
@@ -70,92 +37,6 @@ class StationSection(_Section):
     name: Text
     time_scale: PositiveFloat = 1.0
     """Station seconds per second: settling and ramps run this much faster. 1 on real hardware."""
-
-
-class BiasSection(_Section):
-    driver: BiasDriver
-    address: Text
-    """VISA address, or the serial port of a supply that is on one."""
-    channel: int | None = Field(default=None, ge=0, le=31, validate_default=True)
-    board: int | None = Field(default=None, ge=0, le=31)
-    """Of a CAEN supply in a chain (N1470): its number there."""
-    polarity: Literal[1, -1] = 1
-    """Sign of every voltage that may be set."""
-    baud: PositiveInt | None = None
-    terminator: Literal["LF", "CR", "CR+LF"] | None = None
-    """Of a Keithley 2400, 2410 or 6517 on a serial port, as set at its front panel."""
-    terminals: Literal["FRON", "REAR"] | None = None
-    """Of a Keithley 2400 or 2410: where the cable is."""
-    max_voltage_v: float = Field(gt=0, le=HIGHEST_SIPM_BIAS_V)
-    compliance_a: float = Field(gt=0, le=0.1)
-    ramp_v_per_s: float = Field(default=5.0, gt=0, le=100)
-    emergency_ramp_v_per_s: float = Field(default=50.0, gt=0, le=500, validate_default=True)
-    """How fast the safe state brings the bias down."""
-    expected_serial: Text | None = None
-
-    @field_validator("channel")
-    @classmethod
-    def _channel_where_there_are_some(cls, channel: int | None, info: ValidationInfo) -> int | None:
-        driver = info.data.get("driver")
-        if driver in BIAS_WITH_CHANNELS and channel is None:
-            raise ValueError(f"the number of the channel: a supply of {driver} has several")
-        if driver is not None and driver not in BIAS_WITH_CHANNELS and channel is not None:
-            raise ValueError(f"no such field: a supply of {driver} has one output")
-        return channel
-
-    @field_validator("terminator", "terminals", "board")
-    @classmethod
-    def _of_one_driver(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
-        driver = info.data.get("driver")
-        owners = _OWNERS[str(info.field_name)]
-        if driver is not None and driver not in owners and value is not None:
-            raise ValueError(f"no such field: it belongs to {' and '.join(owners)}")
-        return value
-
-    @field_validator("baud")
-    @classmethod
-    def _baud_on_serial_ports(cls, baud: int | None, info: ValidationInfo) -> int | None:
-        driver = info.data.get("driver")
-        if driver is not None and driver not in BIAS_ON_SERIAL_PORTS and baud is not None:
-            raise ValueError(f"no such field: {driver} is not on a serial port")
-        return baud
-
-    @field_validator("max_voltage_v")
-    @classmethod
-    def _voltage_within_the_supply(cls, voltage_v: float, info: ValidationInfo) -> float:
-        rated = BIAS_RATINGS.get(info.data.get("driver", ""))
-        if rated is not None and not rated.lowest_v < voltage_v <= rated.highest_v:
-            raise ValueError(
-                f"a voltage that a {info.data['driver']} can give: above {rated.lowest_v:g} V, "
-                f"at most {rated.highest_v:g} V"
-            )
-        return voltage_v
-
-    @field_validator("compliance_a")
-    @classmethod
-    def _current_within_the_supply(cls, current_a: float, info: ValidationInfo) -> float:
-        rated = BIAS_RATINGS.get(info.data.get("driver", ""))
-        if rated is not None and current_a > rated.highest_a:
-            raise ValueError(
-                f"a current that a {info.data['driver']} can limit: at most {rated.highest_a:g} A"
-            )
-        return current_a
-
-    @field_validator("emergency_ramp_v_per_s")
-    @classmethod
-    def _emergency_not_slower(cls, ramp: float, info: ValidationInfo) -> float:
-        if ramp < info.data.get("ramp_v_per_s", 0.0):
-            raise ValueError(
-                f"at least ramp_v_per_s, which is {info.data['ramp_v_per_s']:g}: "
-                "an emergency may not be slower than work"
-            )
-        longest_s = info.data.get("max_voltage_v", 0.0) / ramp
-        if longest_s > EMERGENCY_WITHIN_S:
-            raise ValueError(
-                f"fast enough that {info.data['max_voltage_v']:g} V come down within "
-                f"{EMERGENCY_WITHIN_S:g} s: the watchdog has no more time"
-            )
-        return ramp
 
 
 class TesterSection(_Section):

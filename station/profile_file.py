@@ -197,6 +197,19 @@ def _interlock_can_trip(profile: Profile) -> Iterator[Objection]:
         )
 
 
+def _zones_of_rules(profile: Profile) -> Iterator[Objection]:
+    """A rule that names a zone names one that there is."""
+    zones = [zone.name for zone in profile.gantry.zones]
+    there = f"one of gantry.zones: {', '.join(zones)}" if zones else "a zone of gantry.zones"
+    for index, rule in enumerate(profile.safety.rules):
+        if rule.inside is not None and rule.inside not in zones:
+            yield ("safety", "rules", index, "inside"), repr(rule.inside), there
+        for number, condition in enumerate(rule.when):
+            if condition.inside is not None and condition.inside not in zones:
+                field: KeyPath = ("safety", "rules", index, "when", number, "inside")
+                yield field, repr(condition.inside), there
+
+
 def _real_time_on_real_hardware(profile: Profile) -> Iterator[Objection]:
     scale = profile.station.time_scale
     if scale != 1 and profile.twin is None:
@@ -228,5 +241,7 @@ _CHECKS: tuple[Callable[[Profile], Iterator[Objection]], ...] = (
     _places_inside_the_travel,
     _play_is_taken_up,
     _interlock_can_trip,
+    _zones_of_rules,
+    rules_fit_the_line,
     _real_time_on_real_hardware,
 )

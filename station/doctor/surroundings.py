@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +21,8 @@ WORTH_A_WORD_GB = 20.0
 EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
 """No station can run before this software was written: a clock before it was never set."""
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+WATCHDOG = "station.safety.watchdog"
+WATCHDOG_WITHIN_S = 60.0
 
 
 def examine_surroundings(profile: Profile, data: Path) -> Iterator[Finding]:
@@ -140,19 +143,32 @@ def _group_of(number: int) -> str:
 
 
 def watchdog(profile: Profile) -> Finding:
-    """Whether the process that brings the bias down without the station can be started."""
-    if not sys.executable or not os.access(sys.executable, os.X_OK):
+    """Whether the process that brings the bias down without the station can be started.
+
+    It is started without a line: it loads what it needs, and ends.
+    """
+    command = [sys.executable, "-c", f"import {WATCHDOG}"]
+    try:
+        tried = subprocess.run(
+            command, capture_output=True, text=True, timeout=WATCHDOG_WITHIN_S, check=False
+        )
+        complaint = (
+            "" if tried.returncode == 0 else (tried.stderr.strip().splitlines() or ["?"])[-1]
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        complaint = str(error)
+    if complaint:
         return _station(
             "watchdog",
             sys.executable or "no interpreter",
-            "can't be started: Python can't be run",
-            "Install the station again.",
+            f"can't be started: {complaint}",
+            "Install the station again; without its watchdog it does not switch the bias on.",
         )
     return Finding(
         "watchdog",
         profile.bias.address,
         "—",
-        f"takes over after {profile.safety.watchdog_after_s:g} s of silence",
+        f"can start; takes over after {profile.safety.watchdog_after_s:g} s of silence",
         True,
         "",
         "station",

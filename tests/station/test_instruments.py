@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from drivers.errors import WrongInstrument
 from station import driver_table, instruments
+from station.bias_section import BiasDriver, BiasSection
 from station.driver_table import DriverClass, DriverMissing
 from station.profile import (
-    BiasDriver,
-    BiasSection,
     CameraSection,
     ChillerSection,
     ClimateSection,

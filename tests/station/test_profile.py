@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from station.profile import BIAS_RATINGS, Profile
+from station.bias_section import BIAS_RATINGS
+from station.profile import Profile
 from station.profile_file import load_profile, read_profile
 from station.settings import SettingsError
 from station.toml_text import toml_text
@@ -148,6 +149,17 @@ def test_a_limit_above_what_the_supply_can_do_is_refused(edited: Edit, driver: s
         ),
         ([("poll_s = 0.5", "poll_s = 6.0")], "safety.poll_s", "less than silent_after_s"),
         ([('name = "line 1"', 'name = "line 1"\ntime_scale = 20.0')], "station.time_scale", "1:"),
+        (
+            [
+                (
+                    "poll_s = 0.5",
+                    'poll_s = 0.5\n[[safety.rules]]\nname = "post"\nwatch = "gantry.position"\n'
+                    'inside = "microscop post"',
+                )
+            ],
+            "safety.rules[0].inside",
+            "one of gantry.zones: microscope post",
+        ),
         (
             [("# [files]", "[files]"), ("# recipes = ", "recipes = ")],
             "files.recipes",
