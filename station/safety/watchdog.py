@@ -244,7 +244,8 @@ def _say(text: bytes) -> None:
 
 def _opener(profile: Profile) -> Opener:
     """How the supply is opened; its driver is imported now, while the disk still answers."""
-    from station.instruments import BIAS_DRIVERS, open_bias
+    from station.driver_table import BIAS_DRIVERS
+    from station.instruments import open_bias
 
     scale = profile.station.time_scale
     clock: Clock = RealClock() if scale == 1 else ScaledClock(scale)
