@@ -40,8 +40,8 @@ _OWNERS: Mapping[str, tuple[str, ...]] = {
 """Fields that some supplies have, by their drivers."""
 HIGHEST_SIPM_BIAS_V = 90.0
 """No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
-BIAS_WITH_CHANNELS = frozenset({"caen_hv", "iseg"})
-"""Supplies with more than one output: the profile must say which."""
+CHANNELS: Mapping[str, range] = {"caen_hv": range(8), "iseg": range(1, 3)}
+"""Numbers of the outputs of supplies that have several: the profile must say which."""
 BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"})
 
 
@@ -70,9 +70,12 @@ class BiasSection(_Section):
     @classmethod
     def _channel_where_there_are_some(cls, channel: int | None, info: ValidationInfo) -> int | None:
         driver = info.data.get("driver")
-        if driver in BIAS_WITH_CHANNELS and channel is None:
-            raise ValueError(f"the number of the channel: a supply of {driver} has several")
-        if driver is not None and driver not in BIAS_WITH_CHANNELS and channel is not None:
+        numbers = None if driver is None else CHANNELS.get(driver)
+        if numbers is not None and channel not in numbers:
+            raise ValueError(
+                f"the number of the output: {driver} has {numbers[0]} to {numbers[-1]}"
+            )
+        if driver is not None and numbers is None and channel is not None:
             raise ValueError(f"no such field: a supply of {driver} has one output")
         return channel
 

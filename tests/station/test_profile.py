@@ -115,12 +115,24 @@ def test_a_value_that_cannot_be_is_refused_with_its_field(
 def test_a_limit_above_what_the_supply_can_do_is_refused(edited: Edit, driver: str) -> None:
     changes = [('driver = "keithley2450"', f'driver = "{driver}"')]
     if driver in ("caen_hv", "iseg"):
-        changes.append(("# channel = 0 ", "channel = 0 "))
+        changes.append(("# channel = 0 ", "channel = 1 "))
     rated = BIAS_RATINGS[driver]
     over = ("compliance_a = 2.0e-3", f"compliance_a = {rated.highest_a * 1.01:.5g}")
     path = edited(*changes, over)
     message = refusal(path)
     assert f"line.toml:{line_with(path, 'compliance_a = ')}: bias.compliance_a: found" in message
+
+
+@pytest.mark.parametrize(
+    ("driver", "channel", "told"),
+    [("iseg", "# ", "1 to 2"), ("iseg", "channel = 0 ", "1 to 2"), ("caen_hv", "# ", "0 to 7")],
+)
+def test_a_supply_with_several_outputs_needs_one_that_it_has(
+    edited: Edit, driver: str, channel: str, told: str
+) -> None:
+    path = edited(('driver = "keithley2450"', f'driver = "{driver}"'), ("# channel = 0 ", channel))
+    (problem,) = (row for row in refusal(path).splitlines() if " bias.channel: " in row)
+    assert told in problem
 
 
 @pytest.mark.parametrize(
