@@ -74,6 +74,7 @@ class LineWatch:
         self, line: Line, store: Store, crew: Crew, *, heart: WatchdogLink, listener: Listener
     ) -> None:
         self._line = line
+        self._watchdog = heart
         self._store = store
         self._crew = crew
         self._supervisor = Supervisor(
@@ -104,6 +105,7 @@ class LineWatch:
     def finish(self) -> None:
         """End the watch; a trip that could not be told yet is told once more."""
         self._metrics.finish()
+        self._watchdog.closing()
         self._supervisor.finish()
 
     def reset(self, who: str, why: str = "") -> None:

@@ -6,9 +6,10 @@ and keeps it there until a person resets it. Nothing that fails around it - a li
 a bug in a driver - ends the watch.
 """
 
+from station.safety.heart import Watched
 from station.safety.interlock import Interlock, InterlockTrippedError, Trip
 from station.safety.rules import Snapshot, broken_rule
-from station.safety.supervisor import Supervisor, Watched
+from station.safety.supervisor import Supervisor
 
 __all__ = [
     "Interlock",

@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from station.events import LineState
-from station.safety.heart import Heart
+from station.safety.heart import Heart, Watched
 from station.safety.history import Aftermath, History
-from station.safety.interlock import Interlock, InterlockTrippedError, Trip
+from station.safety.interlock import InterlockTrippedError, Trip
 from station.safety.judge import INTERLOCK_FAULT, Judge
 from station.safety.looking import Eye, Sighting, look_at_all, merge, sight
 from station.safety.rules import Breach, Snapshot, Value
-from station.safety.section import WATCHDOG_RULE, SafeStep, SafetySection
+from station.safety.section import WATCHDOG_RULE, SafetySection
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +35,6 @@ END_WITHIN_S = 60.0
 SWITCH_S = 0.0005
 """A busy thread keeps the interpreter for so long at a time. Python's own 5 ms, paid at every byte
 that comes from an instrument, make ten commands under load take longer than a trip may."""
-
-
-class Watched(Protocol):
-    """What the supervisor needs of a line."""
-
-    @property
-    def interlock(self) -> Interlock: ...
-
-    def eyes(self) -> tuple[Eye, ...]: ...
-
-    def derive(self, values: dict[str, Value]) -> None: ...
-
-    def make_safe(self) -> tuple[str, ...]: ...
-
-    def take_safe_steps(self, steps: tuple[SafeStep, ...]) -> tuple[str, ...]: ...
 
 
 def _ignore(*_: object) -> None:

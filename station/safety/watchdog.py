@@ -6,8 +6,8 @@ The station's supervisor writes a byte to standard input after every healthy rou
 breaks or the station's process ends the watchdog takes over at once; when nothing comes for
 `--after` seconds (a hung supervisor, a stopped process) it kills the station first, to free its
 ports. Then it opens the bias supply by itself, ramps it down at the emergency rate, reads that it
-is off, and leaves a report. `d` instead of a heartbeat means that the station has closed in order:
-then it only reads that the output is off.
+is off, and leaves a report. `c` instead of a heartbeat means that the station closes and beats no
+more, `d` that it has closed in order: then the watchdog only reads that the output is off.
 
 It has a session of its own, ignores every signal that can be ignored, and imports what it needs
 before it says "ready" on standard output, where it also echoes the heartbeats.
@@ -40,7 +40,9 @@ from station.safety.watchdog_report import Report, card_file, lock_file, save
 
 log = logging.getLogger("watchdog")
 
-BEAT, DONE, READY, OFF = b".", b"d", b"ready\n", b"off\n"
+BEAT, CLOSING, DONE, READY, OFF = b".", b"c", b"d", b"ready\n", b"off\n"
+CLOSING_WITHIN_S = 120.0
+"""A station that closes ramps down and joins its threads without a heartbeat; not for longer."""
 TICK_S = 0.05
 LONGEST_TICK_S = 0.25
 """More than that between two looks at the pipe is this process's own delay, not the station's."""
@@ -108,6 +110,8 @@ def wait_for_the_end(
             if not heard:
                 return "the station died", silent_s
             silent_s, beating = 0.0, True
+            if CLOSING in heard:
+                after_s = max(after_s, CLOSING_WITHIN_S)
             echo(BEAT)
         elif ready:
             return "the station died", silent_s

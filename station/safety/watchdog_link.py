@@ -84,6 +84,11 @@ class WatchdogLink:
         since_s = self._unanswered_s
         return since_s is None or time.monotonic() - since_s < ECHO_WITHIN_S
 
+    def closing(self) -> None:
+        """Tell the watchdog that the heart stops because the station closes."""
+        with self._lock, contextlib.suppress(OSError):
+            os.write(self._heart, b"c")
+
     def finish(self, within_s: float = DONE_WITHIN_S) -> None:
         """Tell the watchdog that the station has closed its instruments, and wait for its word.
 

@@ -22,6 +22,7 @@ from station.safety.watchdog_report import lock_file
 from tests.station.safety.fake_line import BiasLine
 
 TOP_V = 45.0
+SLOWLY_S = 1.0
 
 
 def main() -> None:
@@ -54,7 +55,9 @@ def main() -> None:
     else:
         time.sleep(600)
     stop.set()
+    watchdog.closing()
     supervisor.finish()
+    time.sleep(SLOWLY_S)
     line.make_safe()
     ramping.join()
     line.bias.close()
