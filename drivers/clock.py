@@ -49,3 +49,9 @@ class ScaledClock:
     def sleep(self, duration_s: float) -> None:
         if duration_s > 0:
             time.sleep(duration_s / self.speed)
+
+
+def real_s(clock: Clock, duration_s: float) -> float:
+    """Real seconds that pass while so many seconds of a clock do: for the deadline of an answer
+    that comes when a motion ends."""
+    return duration_s / clock.speed if isinstance(clock, ScaledClock) else duration_s

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Generator
 
-from drivers.clock import Clock
+from drivers.clock import Clock, real_s
 from drivers.errors import (
     BrokenReply,
     InstrumentRefused,
@@ -28,6 +28,7 @@ __all__ = ["GrblGantry", "GrblVacuumGripper"]
 ARRIVAL_TOLERANCE_MM = 0.02
 OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
+LEAST_WAIT_S = 5.0
 MOVE_MARGIN_S = 10.0
 READINGS = 4
 UNANSWERING = (*HELD, "Sleep")
@@ -111,7 +112,10 @@ class GrblGantry:
             stops = self._stops
             self._homing = True
             try:
-                self.controller.command(protocol.HOME, deadline_s=HOMING_DEADLINE_S)
+                self.controller.command(
+                    protocol.HOME,
+                    deadline_s=LEAST_WAIT_S + real_s(self.controller.clock, HOMING_DEADLINE_S),
+                )
             finally:
                 self._homing = False
             if stops != self._stops:

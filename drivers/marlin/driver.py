@@ -6,7 +6,7 @@ import math
 import threading
 from dataclasses import dataclass
 
-from drivers.clock import Clock
+from drivers.clock import Clock, real_s
 from drivers.errors import (
     BrokenReply,
     InstrumentError,
@@ -26,6 +26,7 @@ from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, find_switc
 
 ARRIVAL_TOLERANCE_MM = 0.03
 HOMING_DEADLINE_S = 180.0
+LEAST_WAIT_S = 2.0
 MOVE_MARGIN_S = 10.0
 STOP_WITHIN_S = 3.0
 """Real seconds after which a motion that a stop does not end is killed."""
@@ -146,7 +147,7 @@ class MarlinGantry:
             self._homing = True
             try:
                 for line in (*protocol.MILLIMETRES_ABSOLUTE, self.controller.firmware.home):
-                    self.controller.command(line, deadline_s=HOMING_DEADLINE_S)
+                    self.controller.command(line, deadline_s=self._real_s(HOMING_DEADLINE_S))
                 self._wait(HOMING_DEADLINE_S, stops, "homing")
             except (InstrumentInterrupted, MachineAlarm) as error:
                 raise self._stopped_or(error, stops, "homing") from error
@@ -407,11 +408,14 @@ class MarlinGantry:
 
     def _wait_for_answer(self, within_s: float, what: str) -> None:
         try:
-            self.controller.command(protocol.WAIT, deadline_s=within_s)
+            self.controller.command(protocol.WAIT, deadline_s=self._real_s(within_s))
         except InstrumentTimeout as error:
             self._unsure = True
             self.controller.send_realtime(self._dialect.stop)
             raise self._late(what) from error
+
+    def _real_s(self, duration_s: float) -> float:
+        return LEAST_WAIT_S + real_s(self.controller.clock, duration_s)
 
     def _late(self, what: str) -> MotionStopped:
         self._unsure = True
