@@ -137,7 +137,9 @@ def test_a_latched_trip_stands_with_its_story_its_rule_and_who_resets_it(
     bench.session.trips = (TripFacts(datetime.now(UTC), CAUSE, "bias.current_a", story, ""),)
     bench.session.listener(line_state(trip=CAUSE))
     rules = bench.window.setup.rules
-    qtbot.waitUntil(lambda: story[0] in all_words(rules), timeout=WAIT_MS)
+    qtbot.waitUntil(
+        lambda: story[0] in all_words(rules) and "broken" in all_words(rules), timeout=WAIT_MS
+    )
     words = all_words(rules)
     assert "The reset is recorded under A. Weber." in words
     assert words.count("broken") == 1
@@ -155,9 +157,8 @@ def test_looking_for_others_shows_who_is_connected_and_what_to_do(
     panel = bench.window.setup.identities
     panel.others.click()
     qtbot.waitUntil(lambda: bench.desk.setup.state.others is not None, timeout=WAIT_MS)
-    words = " ".join(all_words(panel))
-    assert "JULABO FP50-HE" in words
-    assert "usermod -aG dialout" in words
+    qtbot.waitUntil(lambda: "JULABO FP50-HE" in " ".join(all_words(panel)), timeout=WAIT_MS)
+    assert "usermod -aG dialout" in " ".join(all_words(panel))
     assert panel.others.isEnabled()
 
 
