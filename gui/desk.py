@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from PyQt6.QtCore import QObject, pyqtSignal
 
-from station.events import Ask, Message
+from station.events import Ask, Message, Scanned
 
 if TYPE_CHECKING:
     from gui.labels import Checked
@@ -45,15 +45,36 @@ class PendingAsk:
         return self._text
 
 
+class OperatorAnswers:
+    """Hands a question of the station's thread to the desk and waits for the operator.
+
+    `withdraw` takes a question back that was answered elsewhere.
+    """
+
+    def __init__(
+        self, put: Callable[[PendingAsk], object], withdraw: Callable[[Ask], object]
+    ) -> None:
+        self._put = put
+        self.withdraw = withdraw
+
+    def __call__(self, ask: Ask) -> str:
+        pending = PendingAsk(ask)
+        self._put(pending)
+        return pending.wait()
+
+
 class Desk(QObject):
     """Holds the session for the window. `changed` follows everything that may change what is shown.
 
+    `scanned` carries what a scanner with a port read that answered no question.
     All methods return at once and are called in the window's thread.
     """
 
     changed = pyqtSignal()
     closed = pyqtSignal()
+    scanned = pyqtSignal(str)
     _withdrawn = pyqtSignal()
+    _answered_elsewhere = pyqtSignal(object)
 
     def __init__(self, opener: Opener, count_results: CountResults, *, boards: int) -> None:
         super().__init__()
@@ -78,6 +99,8 @@ class Desk(QObject):
         self._inbox = Inbox(self)
         self._inbox.arrived.connect(self._take)
         self._withdrawn.connect(self._withdraw)
+        self._answered_elsewhere.connect(self._withdraw_one)
+        self._answer = OperatorAnswers(self._inbox.put, self._answered_elsewhere.emit)
 
     @property
     def shift_on(self) -> bool:
@@ -227,12 +250,6 @@ class Desk(QObject):
         if self.session is not None and self.phase == "open":
             self.setup.look_around(self.session)
 
-    def _answer(self, ask: Ask) -> str:
-        """Called by the station's thread: hands the question over and waits for the operator."""
-        pending = PendingAsk(ask)
-        self._inbox.put(pending)
-        return pending.wait()
-
     def _show_ask(self, pending: PendingAsk) -> None:
         if self.stopping or self.phase != "open":
             pending.answer(NO_ANSWER)
@@ -280,6 +297,12 @@ class Desk(QObject):
         pending, self.pending = self.pending, None
         if pending is not None:
             pending.answer(NO_ANSWER)
+
+    def _withdraw_one(self, ask: Ask) -> None:
+        if self.pending is not None and self.pending.ask is ask:
+            self._say("Answered by the scanner")
+            self._withdraw()
+            self.tell("")
 
     def reset_trip(self) -> None:
         session = self.session
@@ -375,6 +398,8 @@ class Desk(QObject):
         for item in items:
             if isinstance(item, PendingAsk):
                 self._show_ask(item)
+            elif isinstance(item, Scanned):
+                self._take_scan(item)
             else:
                 self.state.apply(item, at=at, now_s=now_s)
         if at.date() != self._stored_on:
@@ -382,6 +407,12 @@ class Desk(QObject):
         if self.state.trip != tripped and self.setup.state.facts is not None:
             self.read_setup()
         self.changed.emit()
+
+    def _take_scan(self, scan: Scanned) -> None:
+        if scan.trouble:
+            self.tell(scan.trouble, "fail")
+        else:
+            self.scanned.emit(scan.text)
 
     def _start(
         self,

@@ -1,29 +1,25 @@
-"""Scanners that type: bursts of keys framed by STX and ETX or CR, caught wherever the focus is."""
+"""Scanners that type, caught wherever the focus is."""
 
 import time
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PyQt6.QtCore import QEvent, QObject, Qt, QTimer, pyqtSignal
 from PyQt6.QtGui import QKeyEvent
 from PyQt6.QtWidgets import QApplication, QLineEdit, QWidget
 
-STX, ETX, CR, LF = "\x02", "\x03", "\r", "\n"
-SILENCE_MS = 500
-"""A framed burst that stops for this long was cut off and is dropped."""
-LINE_END_MS = 60
-"""A scan ends this long after a CR when no further line follows."""
-UNFRAMED_GAP_S = 0.05
-UNFRAMED_LEAST = 6
-COMMAND_PREFIX = "TESSERA:"
+if TYPE_CHECKING:
+    from station.scanning import Heard, KeyBurst
+
+STX, ETX, CR = "\x02", "\x03", "\r"
 
 
 class WedgeFilter(QObject):
     """Watches all key presses of the application.
 
-    `scanned` carries the text between STX and ETX (or the CR that ends it); lines inside are joined
-    by newlines. A burst without STX that is typed faster than by hand outside a text field, and
-    ends in CR, counts as a scan too, so that its CR never presses the focused button.
-    `broken` tells that a framed burst was cut off.
+    `scanned` carries a label that a scanner typed (`KeyBurst` tells it from a person), none of
+    whose keys reaches field or button; `broken` what came of one that was cut off.
     """
 
     scanned = pyqtSignal(str)
@@ -37,76 +33,53 @@ class WedgeFilter(QObject):
     ) -> None:
         super().__init__(parent)
         self._now_s = now_s
-        self._text: str | None = None
-        self._line_ended = False
-        self._loose = ""
-        self._loose_at_s = -1.0
+        self._pressed_s = 0.0
         self._silence = QTimer(self)
         self._silence.setSingleShot(True)
         self._silence.timeout.connect(self._quiet)
+
+    @cached_property
+    def _burst(self) -> "KeyBurst":
+        # the window is shown before anything of the instruments is loaded
+        from station.scanning import KeyBurst
+
+        return KeyBurst()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if not isinstance(event, QKeyEvent):
             return False
         if event.type() == QEvent.Type.ShortcutOverride:
-            if self._text is not None or _character(event) == STX:
+            if self._burst.is_framed or _character(event) == STX:
                 event.accept()
                 return True
             return False
         if event.type() != QEvent.Type.KeyPress or not _receives_first(watched):
             return False
-        character = _character(event)
-        if self._text is None and character != STX:
-            return self._unframed(character)
-        self._framed(character)
-        return True
+        in_field = isinstance(QApplication.focusWidget(), QLineEdit)
+        press = self._burst.press_in_field if in_field else self._burst.press
+        self._pressed_s = self._now_s()
+        heard = press(_character(event), self._pressed_s)
+        self._wait_for_silence()
+        self._tell(heard)
+        return heard.taken
 
-    def _framed(self, character: str) -> None:
-        if character == STX or self._text is None:
-            self._text, self._line_ended = "", False
-        elif character == ETX:
-            self._finish()
-            return
-        elif character in (CR, LF):
-            self._line_ended = True
-            self._silence.start(LINE_END_MS)
-            return
-        elif character:
-            if self._line_ended:
-                self._text += "\n"
-                self._line_ended = False
-            self._text += character
-        self._silence.start(SILENCE_MS)
+    def _wait_for_silence(self) -> None:
+        within_s = self._burst.settles_in_s()
+        if within_s is None:
+            self._silence.stop()
+        else:
+            self._silence.start(round(within_s * 1000))
 
     def _quiet(self) -> None:
-        if self._line_ended:
-            self._finish()
-        elif self._text is not None:
-            text, self._text = self._text, None
-            self.broken.emit(text)
+        within_s = self._burst.settles_in_s()
+        if within_s is not None:
+            self._tell(self._burst.settle(self._pressed_s + within_s))
 
-    def _finish(self) -> None:
-        text, self._text = self._text or "", None
-        self._line_ended = False
-        self._silence.stop()
-        self.scanned.emit(text)
-
-    def _unframed(self, character: str) -> bool:
-        if isinstance(QApplication.focusWidget(), QLineEdit):
-            self._loose = ""
-            return False
-        at_s = self._now_s()
-        fast = at_s - self._loose_at_s <= UNFRAMED_GAP_S
-        self._loose_at_s = at_s
-        if character in (CR, LF) and fast and len(self._loose) >= UNFRAMED_LEAST:
-            text, self._loose = self._loose, ""
-            self.scanned.emit(text)
-            return True
-        if len(character) == 1 and character.isprintable() and character != " ":
-            self._loose = self._loose + character if fast else character
-        else:
-            self._loose = ""
-        return False
+    def _tell(self, heard: "Heard") -> None:
+        if heard.cut is not None:
+            self.broken.emit(heard.cut)
+        if heard.label is not None:
+            self.scanned.emit(heard.label)
 
 
 def _receives_first(watched: QObject | None) -> bool:

@@ -31,7 +31,7 @@ from gui.prompt import (
     Action,
     prompt_of,
 )
-from gui.scanner import COMMAND_PREFIX, WedgeFilter
+from gui.scanner import WedgeFilter
 from gui.widgets.ask_bar import AskBar
 from gui.widgets.part_strip import PartStrip
 from gui.widgets.rail import Rail
@@ -39,6 +39,7 @@ from gui.widgets.sheet import Sheet, SheetContent
 from gui.widgets.shift_panel import open_report
 from gui.widgets.top_bar import TopBar, stop_sequences
 from gui.words import STEP_WORDS, duration, plural
+from station.events import COMMAND_PREFIX
 
 CONTINUE, STOP_AND_CLOSE, RETRY, CLOSE, CLOSE_ANYWAY, DONE = (
     "continue",
@@ -122,6 +123,7 @@ class Window(QWidget):
             shortcut = QShortcut(keys, self)
             shortcut.setContext(Qt.ShortcutContext.ApplicationShortcut)
             shortcut.activated.connect(self.desk.stop)
+        self.desk.scanned.connect(self.scanned)
         self.scanner = WedgeFilter(self)
         self.scanner.scanned.connect(self.scanned)
         self.scanner.broken.connect(

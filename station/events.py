@@ -269,6 +269,18 @@ class ModuleDone:
     report_pdf: str
 
 
+@dataclass(frozen=True)
+class Scanned:
+    """What a scanner with a port read that answered no question; or why it read nothing."""
+
+    text: str
+    trouble: str = ""
+
+
+SCAN = "scan_"
+"""Begins the `task` of a question that a scan answers."""
+COMMAND_PREFIX = "TESSERA:"
+"""Begins a label that is a command to the station, never an answer to what was asked."""
 SHIFT_STEPS = ("load", "inspect", "wrap", "place", "test", "report")
 
 Message = (
@@ -280,6 +292,7 @@ Message = (
     | LineState
     | ShiftStep
     | ModuleDone
+    | Scanned
 )
 Listener = Callable[[Message], None]
 Answer = Callable[[Ask], str]

@@ -22,6 +22,7 @@ from drivers.errors import InstrumentError, MachineAlarm
 from station.catalogue import Catalogue, load_catalogue
 from station.commissioning.work import Commissioning
 from station.events import (
+    SCAN,
     Answer,
     Ask,
     LineState,
@@ -44,6 +45,7 @@ from station.run_record import Crew
 from station.safety import InterlockTrippedError, Trip
 from station.safety.watchdog_link import WatchdogError, WatchdogLink
 from station.safety.watchdog_report import BUSY_WITHIN_S, lock_file, watchdog_busy
+from station.scanning import ScannerWatch
 from station.setup_facts import SetupFacts, setup_facts
 from station.shift import Shift, ShiftStoppedError
 from station.states import InstrumentStates
@@ -107,10 +109,13 @@ class Session:
         self._ending = False
         self._closing_once = threading.Lock()
         self._unverified: tuple[str, ...] | None = None
+        self._scans = _scans_of(line, listener)
         self._states = InstrumentStates(listener)
         self._watchdog = watchdog
         self._watch = LineWatch(line, store, crew, heart=watchdog, listener=self._seen)
         self._watch.start()
+        if self._scans is not None:
+            self._scans.start()
 
     def run_shift(
         self, *, boards: int, answer: Answer, label: str | None = None
@@ -248,6 +253,8 @@ class Session:
         with beating(self._watchdog, CLOSING_S):
             problems = list(self.line.make_safe())
             self._watch.finish()
+            if self._scans is not None:
+                self._scans.finish()
             try:
                 if problems:
                     self._remember("error", "closed without a verified safe state", problems)
@@ -267,12 +274,12 @@ class Session:
     def _with_hands(self, answer: Answer) -> Answer:
         hands = self._hands
         if hands is None:
-            return answer
+            return answer if self._scans is None else self._scans.answering(answer)
 
         def with_hands(ask: Ask) -> str:
             if ask.task is None:
                 return answer(ask)
-            if ask.task.startswith("scan_"):
+            if ask.task.startswith(SCAN):
                 return str(hands.do(ask.task))
             said = answer(ask)
             if said == ask.default:
@@ -399,6 +406,13 @@ def open_session(
             commissioning=Commissioning(line, store, crew, line_file=line_file, listener=listener),
             closing=stack.pop_all(),
         )
+
+
+def _scans_of(line: Line, listener: Listener) -> ScannerWatch | None:
+    def nobody_waits() -> bool:
+        return line.abort_reason is not None or line.interlock.tripped is not None
+
+    return None if line.scanner is None else ScannerWatch(line.scanner, listener, nobody_waits)
 
 
 def _crew(store: Store, profile: Profile, operator_name: str) -> Crew:

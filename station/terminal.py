@@ -23,6 +23,7 @@ from station.events import (
     ModuleDone,
     RunChanged,
     RunEnded,
+    Scanned,
     ShiftStep,
     Verdict,
     unattended,
@@ -75,11 +76,17 @@ class TerminalShift:
             if message.trip is not None and message.trip != self._trip:
                 self._console.print(f"[bold red]INTERLOCK[/] {message.trip}")
             self._trip = message.trip
+        elif isinstance(message, Scanned):
+            self._scanned(message)
         elif isinstance(message, ModuleDone):
             self._console.print(f"[bold]{message.module}[/] {MARKS[message.verdict]}")
             for reason in message.reasons[:REASONS_SHOWN]:
                 self._console.print(f"    {reason}", markup=False, soft_wrap=True)
             self._console.print(f"    report: {message.report_html}", markup=False, soft_wrap=True)
+
+    def _scanned(self, scan: Scanned) -> None:
+        said = scan.trouble or f"scanned: {scan.text}"
+        self._console.print(f"    {said}", markup=False, soft_wrap=True)
 
     def _begin(self, step: ShiftStep) -> None:
         if self._task is not None:

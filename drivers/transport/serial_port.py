@@ -24,6 +24,9 @@ class SerialLine:
     parity: str = serial.PARITY_NONE
     stopbits: float = serial.STOPBITS_ONE
 
+    def __str__(self) -> str:
+        return f"{self.baud} {self.bytesize}{self.parity}{self.stopbits:g}"
+
 
 class SerialTransport(LineTransport):
     """A serial port or pseudo-terminal.
@@ -83,7 +86,8 @@ def open_serial(port: str, line: SerialLine, turnstile: Turnstile) -> Stream:
     """Open a serial port for this program alone.
 
     Raises:
-        InstrumentLost: the port does not exist or another program has it.
+        InstrumentLost: the port does not exist, another program has it, or it does not take its
+            settings.
     """
     try:
         opened = serial.Serial(
@@ -95,6 +99,12 @@ def open_serial(port: str, line: SerialLine, turnstile: Turnstile) -> Stream:
             timeout=0,
             exclusive=True,
         )
+    except termios.error as error:
+        raise InstrumentLost(
+            f"the port does not take its settings ({line}): {error.args[-1]}",
+            port=port,
+            advice="Correct the baud rate, and see that this is the instrument's port.",
+        ) from error
     except (serial.SerialException, OSError, ValueError) as error:
         raise InstrumentLost(
             f"can't open the port: {error}",
