@@ -25,6 +25,7 @@ from station.commands.dark import dark
 from station.commands.doctor import doctor
 from station.commands.gain import gain
 from station.commands.iv import iv
+from station.commands.metrics import metrics
 from station.commands.scan import scan
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def twin(
         _fail(str(error), Exit.STOPPED)
 
 
-for _command in (gain, scan, iv, dark, batch, doctor, commission):
+for _command in (gain, scan, iv, dark, batch, doctor, commission, metrics):
     app.command()(_command)
 
 
