@@ -296,7 +296,12 @@ NAMES = re.compile(
 
 
 def _mute(text: str) -> bool:
-    return not (NAMES.search(text) and REMEDIES.search(text))
+    """Whether a sentence lacks the instrument (or part) or what to do about it.
+
+    An instrument's error names the instrument before its port and the remedy behind it.
+    """
+    who, port, advice = text.partition("(port ")
+    return not (NAMES.search(who) and REMEDIES.search(advice if port else text))
 
 
 def _lost(store: Store, outcome: Outcome) -> list[str]:
