@@ -74,14 +74,20 @@ class _Taken:
     def __init__(self, line: "Line", step: _Step) -> None:
         self._line = line
         self._step = step
-        self._problem: str | None = None
+        self._problem: str | None = "it was broken off"
+        self._stuck = False
         self._ended = threading.Event()
 
     def start(self, beside: Mapping[SafeStep, "_Taken"]) -> None:
         first = beside.get(self._step.after) if self._step.after else None
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(first,), name=f"safe-state: {self._step.what}", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            # the system has no thread left: better one step after the other than none
+            self._run(first)
 
     def allowed_s(self) -> float:
         own_s = self._step.deadline_s(self._line)
@@ -92,7 +98,7 @@ class _Taken:
     def result(self, begun_s: float) -> str | None:
         ended = self._ended.wait(max(0.0, begun_s + self.allowed_s() - time.monotonic()))
         if self._step is STEPS["bias_down"]:
-            self._line.interlock.bias_stuck = not ended
+            self._line.interlock.bias_stuck = not ended or self._stuck
         if not ended:
             return f"{self._step.what}: not done within {self.allowed_s():.0f} s"
         return None if self._problem is None else f"{self._step.what}: {self._problem}"
@@ -104,6 +110,7 @@ class _Taken:
             # one at a time: the step of another thread may undo what this one reads back
             lock = self._line.safe_locks[self._step.what]
             if not lock.acquire(timeout=self._step.deadline_s(self._line)):
+                self._stuck = True
                 self._problem = "the same step of another thread does not end"
                 return
             try:

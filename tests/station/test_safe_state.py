@@ -152,3 +152,42 @@ def test_several_threads_may_make_the_line_safe_at_once(line: Line, twin: Twin) 
         thread.join(60)
     assert said == [()] * 4
     assert is_safe(line, twin)
+
+
+def test_a_bias_that_hangs_for_one_thread_is_stuck_for_every_other(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog must not hear that all is well because a second thread gave up waiting."""
+    go = threading.Event()
+    monkeypatch.setattr(safe_state, "RAMP_SLACK_S", 0.2)
+    down: Callable[[], object] = line.bias_down
+
+    def hang() -> object:
+        go.wait(30)
+        return down()
+
+    monkeypatch.setattr(line, "bias_down", hang)
+    assert line.make_safe()
+    for _ in range(2):
+        problems = line.take_safe_steps(("bias_down",))
+        assert problems
+        assert line.interlock.bias_stuck
+    go.set()
+    monkeypatch.undo()
+    assert line.make_safe() == ()
+
+
+def test_the_steps_are_taken_one_after_the_other_when_no_thread_can_be_started(
+    line: Line, twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bias_up(line)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("safe-state"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert line.make_safe() == ()
+    assert is_safe(line, twin)
