@@ -47,6 +47,11 @@ class Keithley2450(SweepingSupply):
         """Connect to a VISA address, such as ``TCPIP::192.168.0.5::5025::SOCKET``."""
         return cls(VisaTransport(address), clock=clock, polarity=polarity, deadline_s=deadline_s)
 
+    def interlock_closed(self) -> bool:
+        """Whether the interlock lets the source go above 37 V."""
+        with self._transaction() as exchange:
+            return scpi.ask_flag(exchange, protocol.INTERLOCK)
+
     def _identify(self, exchange: Exchange) -> Identity:
         language = scpi.ask(exchange, protocol.LANGUAGE)
         if language in protocol.OTHER_LANGUAGES:

@@ -1,5 +1,7 @@
 """Questions and commands in SCPI, as the Keithley sources speak it."""
 
+from collections.abc import Mapping
+
 from drivers.errors import BrokenReply, InstrumentRefused
 from drivers.keithley.protocol import QueuedError, parse_error, parse_flag, parse_number
 
@@ -13,11 +15,31 @@ __all__ = [
     "drain_errors",
     "parse_flag",
     "parse_number",
+    "port_to",
 ]
-from drivers.transport import Exchange
+from drivers.transport import Exchange, LineTransport, SerialTransport, VisaTransport
 
 NEXT_ERROR = ":SYST:ERR?"
 LONGEST_QUEUE = 64
+TERMINATORS: Mapping[str, bytes] = {"LF": b"\n", "CR": b"\r", "CR+LF": b"\r\n"}
+"""What the front panels offer for RS-232 (Menu, Communication, RS-232, Terminator)."""
+
+
+def port_to(address: str, *, baud: int, terminator: str, pause_s: float = 0.0) -> LineTransport:
+    """A serial port (``/dev/ttyUSB0``), or a VISA address, to which only the address matters.
+
+    Raises:
+        ValueError: there is no such terminator.
+        InstrumentLost: nothing can be opened there.
+    """
+    if terminator not in TERMINATORS:
+        raise ValueError(f"a terminator is LF, CR or CR+LF, not {terminator!r}")
+    if not address.startswith(("/", "COM")):
+        return VisaTransport(address)
+    end = TERMINATORS[terminator]
+    return SerialTransport(
+        address, baud=baud, read_terminator=end, write_terminator=end, pause_s=pause_s
+    )
 
 
 def ask(exchange: Exchange, query: str) -> str:

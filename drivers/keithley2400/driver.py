@@ -8,6 +8,7 @@ from typing import Literal
 from drivers.clock import Clock
 from drivers.errors import (
     BrokenReply,
+    InstrumentRefused,
     InterlockOpen,
     LimitsNotProgrammed,
     WrongInstrument,
@@ -16,7 +17,7 @@ from drivers.keithley import scpi
 from drivers.keithley2400 import protocol
 from drivers.roles import BiasReading, Identity
 from drivers.supply import Limits, SweepingSupply, Trace
-from drivers.transport import Exchange, LineTransport, SerialTransport, VisaTransport
+from drivers.transport import Exchange, LineTransport
 
 MEASURING_S = 2 / protocol.POWER_LINE_HZ
 """Voltage and current, one power line cycle each."""
@@ -76,19 +77,29 @@ class Keithley2400(SweepingSupply):
         Args:
             baud, terminator: as set at the instrument; only for serial ports.
         """
-        if terminator not in protocol.TERMINATORS:
-            raise ValueError(f"a terminator is LF, CR or CR+LF, not {terminator!r}")
-        end = protocol.TERMINATORS[terminator]
-        transport: LineTransport
-        if address.startswith(("/", "COM")):
-            transport = SerialTransport(
-                address, baud=baud, read_terminator=end, write_terminator=end
-            )
-        else:
-            transport = VisaTransport(address)
         return cls(
-            transport, clock=clock, polarity=polarity, deadline_s=deadline_s, terminals=terminals
+            scpi.port_to(address, baud=baud, terminator=terminator),
+            clock=clock,
+            polarity=polarity,
+            deadline_s=deadline_s,
+            terminals=terminals,
         )
+
+    def interlock_closed(self) -> bool:
+        """Whether the interlock or output-enable line at the rear lets the output be on.
+
+        Raises:
+            InstrumentRefused: the line is switched off, and what it says counts for nothing.
+        """
+        with self._transaction() as exchange:
+            if not self._line_counts(exchange):
+                raise InstrumentRefused(
+                    f"{self.NAME}: its output-enable line is switched off",
+                    port=self.port,
+                    sent=exchange.sent,
+                    advice="Switch it on at the front panel (Config, Output, Output enable).",
+                )
+            return scpi.ask_flag(exchange, protocol.OUTPUT_MAY_GO_ON)
 
     def _identify(self, exchange: Exchange) -> Identity:
         reply = scpi.ask(exchange, protocol.IDENTIFY)
@@ -234,16 +245,17 @@ class Keithley2400(SweepingSupply):
     def _check_output_allowed(self, exchange: Exchange, voltage_v: float) -> None:
         if self._model.name == "2450" and abs(voltage_v) <= protocol.INTERLOCK_FREE_MAX_V:
             return
-        enabled = self._model.name == "2450" or scpi.ask_flag(
-            exchange, protocol.OUTPUT_ENABLE + "?"
-        )
-        if enabled and not scpi.ask_flag(exchange, protocol.OUTPUT_MAY_GO_ON):
+        if self._line_counts(exchange) and not scpi.ask_flag(exchange, protocol.OUTPUT_MAY_GO_ON):
             raise InterlockOpen(
                 f"{self.NAME}: the interlock or output-enable line at the rear keeps the output "
                 "off",
                 port=self.port,
                 sent=protocol.OUTPUT_MAY_GO_ON,
             )
+
+    def _line_counts(self, exchange: Exchange) -> bool:
+        """The older models heed their output-enable line only once it is switched on."""
+        return self._model.name == "2450" or scpi.ask_flag(exchange, protocol.OUTPUT_ENABLE + "?")
 
     def _abort(self, exchange: Exchange) -> None:
         # without limits this driver is new here, and what it finds may be in the middle of a sweep
@@ -280,18 +292,7 @@ class Keithley2400(SweepingSupply):
     ) -> None:
         with self._transaction() as exchange:
             self._check_before_step(exchange, at_v, trace.turn, trace.stop_v, limits)
-            step_v = abs(chunk[-1] - chunk[0]) / max(1, len(chunk) - 1)
-            for command in (
-                f"{protocol.SWEEP_START} {chunk[0]:.6E}",
-                f"{protocol.SWEEP_STOP} {chunk[-1]:.6E}",
-                f"{protocol.SWEEP_STEP} {math.copysign(step_v, chunk[-1] - chunk[0]):.6E}",
-                f"{protocol.SWEEP_SPACING} LIN",
-                f"{protocol.SWEEP_RANGING} FIX",
-                f"{protocol.SWEEP_ABORTS} LATE",
-                f"{protocol.DELAY} {trace.delay_s:.6E}",
-                f"{protocol.TRIGGER_COUNT} {len(chunk)}",
-                f"{protocol.SOURCE_MODE} SWE",
-            ):
+            for command in protocol.sweep_commands(chunk, trace.delay_s):
                 self._command(exchange, command)
             self._sweeping = True
             exchange.send(protocol.INITIATE)

@@ -11,6 +11,7 @@ Unverified, because seen in one place only or nowhere in print:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drivers.errors import BrokenReply
@@ -34,8 +35,6 @@ __all__ = [
 
 MAKER = "KEITHLEY INSTRUMENTS"
 BAUD = 9600
-TERMINATORS = {"LF": b"\n", "CR": b"\r", "CR+LF": b"\r\n"}
-"""What the front panel offers (Menu, Communication, RS-232, Terminator)."""
 
 IDENTIFY = "*IDN?"
 LANGUAGE = "*LANG?"
@@ -190,6 +189,23 @@ class Measurement:
         """Whether the voltage was measured; otherwise it is only what was set."""
         both = STATUS_VOLTAGE_MEASURED | STATUS_CURRENT_MEASURED
         return self.status & both == both
+
+
+def sweep_commands(points_v: Sequence[float], delay_s: float) -> tuple[str, ...]:
+    """What lets the instrument walk through points at equal distances by itself."""
+    first_v, last_v = points_v[0], points_v[-1]
+    step_v = (last_v - first_v) / max(1, len(points_v) - 1)
+    return (
+        f"{SWEEP_START} {first_v:.6E}",
+        f"{SWEEP_STOP} {last_v:.6E}",
+        f"{SWEEP_STEP} {step_v:.6E}",
+        f"{SWEEP_SPACING} LIN",
+        f"{SWEEP_RANGING} FIX",
+        f"{SWEEP_ABORTS} LATE",
+        f"{DELAY} {delay_s:.6E}",
+        f"{TRIGGER_COUNT} {len(points_v)}",
+        f"{SOURCE_MODE} SWE",
+    )
 
 
 def parse_measurements(reply: str, *, port: str, sent: str) -> list[Measurement]:

@@ -9,7 +9,7 @@ from drivers.keithley.protocol import QueuedError, parse_identity
 from drivers.keithley6517 import protocol
 from drivers.roles import BiasReading, Identity
 from drivers.supply import Limits, SweepingSupply
-from drivers.transport import Exchange, LineTransport, SerialTransport, VisaTransport
+from drivers.transport import Exchange, LineTransport
 
 
 class Keithley6517(SweepingSupply):
@@ -57,17 +57,12 @@ class Keithley6517(SweepingSupply):
             baud, terminator: as set at the instrument; only for serial ports.
             pause_s: least time between commands on a serial port.
         """
-        if terminator not in protocol.TERMINATORS:
-            raise ValueError(f"a terminator is LF, CR or CR+LF, not {terminator!r}")
-        end = protocol.TERMINATORS[terminator]
-        transport: LineTransport
-        if address.startswith(("/", "COM")):
-            transport = SerialTransport(
-                address, baud=baud, read_terminator=end, write_terminator=end, pause_s=pause_s
-            )
-        else:
-            transport = VisaTransport(address)
-        return cls(transport, clock=clock, polarity=polarity, deadline_s=deadline_s)
+        return cls(
+            scpi.port_to(address, baud=baud, terminator=terminator, pause_s=pause_s),
+            clock=clock,
+            polarity=polarity,
+            deadline_s=deadline_s,
+        )
 
     def correct_zero(self) -> None:
         """Take the offset of the ammeter now, and from now on off every current.

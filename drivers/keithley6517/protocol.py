@@ -20,7 +20,6 @@ from drivers.keithley.protocol import parse_number
 MAKER = "KEITHLEY INSTRUMENTS"
 MODELS = ("MODEL 6517", "MODEL 6517A", "MODEL 6517B")
 BAUD = 9600
-TERMINATORS = {"LF": b"\n", "CR": b"\r", "CR+LF": b"\r\n"}
 PAUSE_S = 0.02
 
 IDENTIFY = "*IDN?"

@@ -136,6 +136,15 @@ def test_limits_that_read_back_wrong_keep_the_output_off(question, wrong, compla
     assert not peer.mismatch
 
 
+@pytest.mark.parametrize(("answer", "closed"), [(b"1\n", True), (b"0\n", False)])
+def test_the_interlock_is_asked_by_one_question(answer, closed):
+    with scripted_socket([*OPENING, (b":OUTP:INT:TRIP?\n", answer)]) as (address, peer):
+        source = Keithley2450.open(address)
+        assert source.interlock_closed() is closed
+        source.leave()
+    peer.check()
+
+
 def test_the_simulator_answers_exactly_these_bytes():
     simulator = Keithley2450Simulator(
         lambda v: v * 1e-7, clock=ScaledClock(5000), noise_a=0, relative_noise=0, noise_v=0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drivers.clock import ScaledClock
-from drivers.errors import LimitsNotProgrammed
+from drivers.errors import InstrumentRefused, LimitsNotProgrammed
 from drivers.keithley2400 import Keithley2400, Keithley2400Simulator
 from drivers.keithley2400 import driver as driver_module
 from drivers.transport import SerialTransport
@@ -186,6 +186,26 @@ def test_limits_that_read_back_wrong_keep_the_output_off(wrong, complaint):
             source.switch_on()
         source.leave()
     assert not peer.mismatch
+
+
+@pytest.mark.parametrize(("answer", "closed"), [("1", True), ("0", False)])
+def test_a_line_that_is_switched_on_is_an_interlock_that_can_be_asked(answer, closed):
+    dialogue = [*OPENING, *question(":OUTP:ENAB?", "1"), *question(":OUTP:ENAB:TRIP?", answer)]
+    with scripted_pty(dialogue) as (port, peer):
+        source = Keithley2400.open(port)
+        assert source.interlock_closed() is closed
+        source.leave()
+    peer.check()
+
+
+def test_a_line_that_is_switched_off_never_passes_for_a_closed_interlock():
+    with scripted_pty([*OPENING, *question(":OUTP:ENAB?", "0")]) as (port, peer):
+        source = Keithley2400.open(port)
+        with pytest.raises(InstrumentRefused, match="switched off") as refused:
+            source.interlock_closed()
+        assert "front panel" in refused.value.advice
+        source.leave()
+    peer.check()
 
 
 def test_the_simulator_answers_exactly_these_bytes(monkeypatch):
