@@ -1,9 +1,12 @@
 """The bias section of a profile: which supply, its limits, and what each kind of supply can do."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+
+if TYPE_CHECKING:
+    from drivers.caen_a7585.protocol import TemperatureCompensation
 
 BiasDriver = Literal[
     "keithley2450", "keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"
@@ -36,6 +39,11 @@ _OWNERS: Mapping[str, tuple[str, ...]] = {
     "board": ("caen_hv",),
     "terminator": ("keithley2400", "keithley6517"),
     "terminals": ("keithley2400",),
+    "pause_s": ("keithley6517",),
+    "trip_s": ("caen_hv",),
+    "trip_step_a": ("iseg",),
+    "compensation": ("caen_a7585",),
+    "max_temperature_c": ("caen_a7585",),
 }
 """Fields that some supplies have, by their drivers."""
 HIGHEST_SIPM_BIAS_V = 90.0
@@ -43,6 +51,15 @@ HIGHEST_SIPM_BIAS_V = 90.0
 CHANNELS: Mapping[str, range] = {"caen_hv": range(8), "iseg": range(1, 3)}
 """Numbers of the outputs of supplies that have several: the profile must say which."""
 BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"})
+
+
+class CompensationSection(_Section):
+    """How the output of a CAEN A7585 follows its thermometer."""
+
+    coefficient_mv_per_c: float = Field(ge=-1000, le=1000)
+    """The output rises by its opposite for each degree above 25 C: negative for SiPMs."""
+    sensor: tuple[float, float, float] | None = None
+    """m2, m and q of the thermometer, T = m2 U^2 + m U + q; left out: as the module has them."""
 
 
 class BiasSection(_Section):
@@ -59,6 +76,15 @@ class BiasSection(_Section):
     """Of a Keithley 2400, 2410 or 6517 on a serial port, as set at its front panel."""
     terminals: Literal["FRON", "REAR"] | None = None
     """Of a Keithley 2400 or 2410: where the cable is."""
+    pause_s: float | None = Field(default=None, ge=0, le=1)
+    """Of a Keithley 6517 on a serial port: least time between two commands."""
+    trip_s: float | None = Field(default=None, gt=0, le=1000)
+    """Of a CAEN supply: how long its current limit may hold the output; 1000 is for ever."""
+    trip_step_a: float | None = Field(default=None, gt=0, le=1e-3)
+    """Of an iseg unit that does not tell: one count of its current trip."""
+    compensation: CompensationSection | None = None
+    max_temperature_c: float | None = Field(default=None, gt=0, le=105)
+    """Of a CAEN A7585: where the module switches itself off."""
     max_voltage_v: float = Field(gt=0, le=HIGHEST_SIPM_BIAS_V)
     compliance_a: float = Field(gt=0, le=0.1)
     ramp_v_per_s: float = Field(default=5.0, gt=0, le=100)
@@ -79,14 +105,21 @@ class BiasSection(_Section):
             raise ValueError(f"no such field: a supply of {driver} has one output")
         return channel
 
-    @field_validator("terminator", "terminals", "board")
+    @field_validator(*_OWNERS)
     @classmethod
-    def _of_one_driver(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+    def _of_one_driver(cls, value: object, info: ValidationInfo) -> object:
         driver = info.data.get("driver")
         owners = _OWNERS[str(info.field_name)]
         if driver is not None and driver not in owners and value is not None:
             raise ValueError(f"no such field: it belongs to {' and '.join(owners)}")
         return value
+
+    @field_validator("polarity")
+    @classmethod
+    def _polarity_that_there_is(cls, polarity: int, info: ValidationInfo) -> int:
+        if info.data.get("driver") == "caen_a7585" and polarity != 1:
+            raise ValueError("1: a caen_a7585 gives positive voltages only")
+        return polarity
 
     @field_validator("baud")
     @classmethod
@@ -132,3 +165,14 @@ class BiasSection(_Section):
                 f"{EMERGENCY_WITHIN_S:g} s: the watchdog has no more time"
             )
         return ramp
+
+    @property
+    def temperature_compensation(self) -> "TemperatureCompensation | None":
+        """As the driver of the CAEN A7585 takes it."""
+        if self.compensation is None:
+            return None
+        from drivers.caen_a7585.protocol import TemperatureCompensation
+
+        return TemperatureCompensation(
+            self.compensation.coefficient_mv_per_c, self.compensation.sensor
+        )
