@@ -37,11 +37,17 @@ BIAS_DRIVERS: Mapping[str, DriverClass] = {
         "drivers.keithley2400", "Keithley2400", ("polarity", "baud", "terminals", "terminator")
     ),
     "keithley6517": DriverClass(
-        "drivers.keithley6517", "Keithley6517", ("polarity", "baud", "terminator")
+        "drivers.keithley6517", "Keithley6517", ("polarity", "baud", "terminator", "pause_s")
     ),
-    "caen_a7585": DriverClass("drivers.caen_a7585", "CaenA7585", ("polarity", "baud")),
-    "caen_hv": DriverClass("drivers.caen_hv", "CaenHv", ("channel", "board", "polarity", "baud")),
-    "iseg": DriverClass("drivers.iseg", "Iseg", ("channel", "polarity", "baud")),
+    "caen_a7585": DriverClass(
+        "drivers.caen_a7585",
+        "CaenA7585",
+        ("polarity", "baud", "temperature_compensation:compensation", "max_temperature_c"),
+    ),
+    "caen_hv": DriverClass(
+        "drivers.caen_hv", "CaenHv", ("channel", "board", "polarity", "baud", "trip_s")
+    ),
+    "iseg": DriverClass("drivers.iseg", "Iseg", ("channel", "polarity", "baud", "trip_step_a")),
 }
 CAMERA_DRIVERS: Mapping[str, DriverClass] = {
     "opencv": DriverClass(
