@@ -5,7 +5,7 @@ here, its key in `station.profile`.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ class DriverClass:
     module: str
     name: str
     settings: tuple[str, ...] = ()
+    several: str = ""
+    """Function of the module that opens several on one bus, by their addresses there."""
 
 
 BIAS_DRIVERS: Mapping[str, DriverClass] = {
@@ -51,14 +53,26 @@ BIAS_DRIVERS: Mapping[str, DriverClass] = {
 }
 CAMERA_DRIVERS: Mapping[str, DriverClass] = {
     "opencv": DriverClass(
-        "drivers.opencv_camera.driver", "OpenCvCamera", ("width_px", "height_px", "exposure_s")
+        "drivers.opencv_camera.driver",
+        "OpenCvCamera",
+        (
+            "width_px",
+            "height_px",
+            "exposure_s",
+            "gain",
+            "pixel_format",
+            "frames_per_s",
+            "latency_frames",
+        ),
     ),
     "basler": DriverClass(
-        "drivers.basler", "BaslerCamera", ("width_px", "height_px", "exposure_us")
+        "drivers.basler", "BaslerCamera", ("width_px", "height_px", "exposure_us", "gain_db")
     ),
 }
 CLIMATE_DRIVERS: Mapping[str, DriverClass] = {
-    "sensirion": DriverClass("drivers.sensirion", "Sensirion", ("address:i2c_address",)),
+    "sensirion": DriverClass(
+        "drivers.sensirion", "Sensirion", ("address:i2c_address",), "open_all"
+    ),
 }
 CHILLER_DRIVERS: Mapping[str, DriverClass] = {
     "julabo": DriverClass("drivers.julabo", "Julabo", ("baud", "lowest_c", "highest_c")),
@@ -99,6 +113,21 @@ def open_section(
     given = {keyword or field: getattr(section, field) for field, _, keyword in names}
     settings = {name: value for name, value in given.items() if value is not None}
     return open_driver(table, driver, address, clock=clock, **settings)
+
+
+def open_several(
+    table: Mapping[str, DriverClass],
+    driver: str,
+    bus: str,
+    addresses: Sequence[int],
+    *,
+    clock: Clock | None,
+) -> Any:
+    """Those at these addresses of one bus, in this order; all of them or none."""
+    load_driver(table, driver, bus)
+    row = table[driver]
+    opener = getattr(importlib.import_module(row.module), row.several)
+    return opener(bus, addresses, clock=clock)
 
 
 def load_driver(table: Mapping[str, DriverClass], driver: str, port: str) -> Any:

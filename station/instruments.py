@@ -3,6 +3,7 @@
 Every instrument that opens is compared with its `expected_serial`: another one is let go as it is.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from station.driver_table import (
     SCANNER_DRIVERS,
     DriverMissing,
     open_section,
+    open_several,
 )
 from station.profile import ContactSection, GantrySection, Profile
 
@@ -102,13 +104,27 @@ def open_readout(profile: Profile, clock: Clock | None = None) -> Any:
     from drivers.tileboard_tester.protocol import BoardConstants
 
     section = profile.tester
+    constants = {
+        "n_rocs": section.n_rocs,
+        "overvoltage_dacs": {
+            entry.overvoltage_v: (entry.dac_a, entry.dac_b) for entry in section.overvoltages
+        },
+        "pt1000_channels": {one.name: one.channel for one in section.thermometers} or None,
+        "bias_divider": section.bias_divider,
+        "supply_divider": section.supply_divider,
+        "current_sense_ohm": section.current_sense_ohm,
+        "current_gain": section.current_gain,
+    }
+    given: dict[str, Any] = {name: value for name, value in constants.items() if value is not None}
     tester = TileboardTester(
         section.host,
         fast_port=section.fast_port,
         slow_port=section.slow_port,
         data_port=section.data_port,
+        push_port=section.push_port,
+        data_host=section.data_host,
         data_folder=Path(section.data_folder),
-        board_constants=BoardConstants(n_rocs=section.n_rocs),
+        board_constants=BoardConstants(**given),
         clock=clock or RealClock(),
     )
     return _expected(tester, section.expected_serial, section.host)
@@ -116,19 +132,31 @@ def open_readout(profile: Profile, clock: Clock | None = None) -> Any:
 
 @errors_of("climate sensor")
 def open_climate(profile: Profile, clock: Clock | None = None) -> dict[str, HumiditySensor]:
-    """The humidity sensors by their names; those that opened are closed when one fails."""
+    """The humidity sensors by their names; those that opened are closed when one fails.
+
+    The sensors of one bus share it.
+    """
     with ExitStack() as stack:
         sensors: dict[str, HumiditySensor] = {}
-        for section in profile.climate:
-            sensor = cast(
-                HumiditySensor,
-                open_section(CLIMATE_DRIVERS, section.driver, section.bus, section, clock=clock),
+        buses = dict.fromkeys((one.driver, os.path.realpath(one.bus)) for one in profile.climate)
+        for driver, bus in buses:
+            there = [
+                one
+                for one in profile.climate
+                if one.driver == driver and os.path.realpath(one.bus) == bus
+            ]
+            opened: list[HumiditySensor] = open_several(
+                CLIMATE_DRIVERS, driver, there[0].bus, [one.address for one in there], clock=clock
             )
-            stack.callback(sensor.close)
-            where = f"{section.bus} address {section.address:#04x}"
-            sensors[section.name] = _expected(sensor, section.expected_serial, where)
+            for sensor in opened:
+                stack.callback(sensor.close)
+            sensors |= {one.name: sensor for one, sensor in zip(there, opened, strict=True)}
+        for one in profile.climate:
+            where = f"{one.bus} address {one.address:#04x}"
+            # closed with the others
+            _expected(sensors[one.name], one.expected_serial, where, let_go=lambda: None)
         stack.pop_all()
-        return sensors
+        return {one.name: sensors[one.name] for one in profile.climate}
 
 
 @errors_of("chiller")

@@ -19,7 +19,9 @@ from pydantic import (
 )
 
 from station.bias_section import BiasSection
+from station.camera_section import CameraSection
 from station.safety.section import SafetySection
+from station.tester_section import TesterSection
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -37,17 +39,6 @@ class StationSection(_Section):
     name: Text
     time_scale: PositiveFloat = 1.0
     """Station seconds per second: settling and ramps run this much faster. 1 on real hardware."""
-
-
-class TesterSection(_Section):
-    driver: Literal["tileboard_tester"]
-    host: Text
-    fast_port: PositiveInt = Field(default=6000, le=65535)
-    slow_port: PositiveInt = Field(default=5555, le=65535)
-    data_port: PositiveInt = Field(default=6001, le=65535)
-    data_folder: Text
-    n_rocs: int = Field(default=1, ge=1, le=8)
-    expected_serial: Text | None = None
 
 
 class ZoneSection(_Section):
@@ -101,30 +92,7 @@ class GlueValveSection(_Section):
     """The valve is never open for longer."""
 
 
-class CameraSection(_Section):
-    driver: Literal["opencv", "basler"]
-    url: Text
-    """Stream address or device of an OpenCV camera; serial number of a Basler camera."""
-    width_px: PositiveInt
-    height_px: PositiveInt
-    exposure_us: PositiveFloat | None = None
-    """Left out: as the camera has it."""
-    mm_per_px: float = Field(gt=0, le=1)
-    mm_per_px_sigma_rel: float = Field(gt=0, le=0.1)
-    rotation_rad: float = Field(default=0.0, ge=-3.2, le=3.2)
-    k1_per_mm2: float = Field(default=0.0, ge=-1e-3, le=1e-3)
-    offset_x_mm: float
-    """Optical axis minus nozzle."""
-    offset_y_mm: float
-    working_distance_mm: PositiveFloat
-    """Nozzle height above the plane that is in focus and to which mm_per_px belongs."""
-    settle_s: float = Field(default=0.1, ge=0, le=10)
-    grab_deadline_s: float = Field(default=5.0, gt=0, le=60)
-    expected_serial: Text | None = None
-
-    @property
-    def exposure_s(self) -> float | None:
-        return None if self.exposure_us is None else self.exposure_us * 1e-6
+SENSIRION_ADDRESSES = (0x44, 0x45)
 
 
 class ClimateSection(_Section):
@@ -133,9 +101,16 @@ class ClimateSection(_Section):
     name: Text
     driver: Literal["sensirion"]
     bus: Text
-    """I2C bus such as /dev/i2c-1."""
+    """I2C bus such as /dev/i2c-1, or the serial port of a bridge to one (SC18IM700)."""
     address: int = Field(default=0x44, ge=0x08, le=0x77)
     expected_serial: Text | None = None
+
+    @field_validator("address")
+    @classmethod
+    def _one_that_these_sensors_have(cls, address: int) -> int:
+        if address not in SENSIRION_ADDRESSES:
+            raise ValueError("the address that these sensors have: 0x44 or 0x45")
+        return address
 
 
 class ChillerSection(_Section):

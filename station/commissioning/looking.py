@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from station.camera_section import CameraSection
 from station.events import RefusedError
 from station.line import Line
-from station.profile import CameraSection, TargetSection
+from station.profile import TargetSection
 from vision.camera import CameraModel
 from vision.dot_grid import DotGrid, find_dot_grid
 

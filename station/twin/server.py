@@ -223,7 +223,7 @@ def _profile(folder: Path, speed: float) -> Profile:
             "gripper": {"driver": "grbl_vacuum"},
             "camera": {
                 "driver": "opencv",
-                "url": "unknown",
+                "url": "http://unknown",
                 "width_px": 1280,
                 "height_px": 1024,
                 "mm_per_px": 0.06,

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from drivers.errors import WrongInstrument
 from station import driver_table, instruments
 from station.bias_section import BiasDriver, BiasSection
+from station.camera_section import CameraSection
 from station.driver_table import DriverClass, DriverMissing
 from station.profile import (
-    CameraSection,
     ChillerSection,
     ClimateSection,
     ContactSection,
