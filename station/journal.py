@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,11 +83,17 @@ class Journal:
     # -- writing -----------------------------------------------------------------------------
 
     @contextmanager
-    def act(self, name: str, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def act(
+        self,
+        name: str,
+        given: Mapping[str, Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> Iterator[dict[str, Any]]:
         """Around one physical act: its intent is on disk before the body begins.
 
         Put what was read back into the yielded dictionary. Raises JournalError, before anything
-        was done, when the intent can't be written.
+        was done, when the intent can't be written, and what `check` raises, which is called when
+        the intent is on disk: the act was not begun then.
         """
         with self._lock:
             record = {"act": name, "given": _plain(given)}
@@ -95,6 +101,11 @@ class Journal:
                 record["step"] = self.step
             n = self._append("intend", record, flush=True)
             read: dict[str, Any] = {}
+        try:
+            check()
+        except BaseException as error:
+            self._note("failed", {"of": n, "why": _short(error), "refused": True})
+            raise
         try:
             yield read
         except BaseException as error:

@@ -59,16 +59,32 @@ ACTS: Mapping[str, Mapping[str, ActKind]] = {
 """Every physical act of every role, by the method that does it."""
 
 
-def journaled(instrument: _Role, role: str, journal: Journal) -> _Role:
-    """The instrument with its acts journaled; everything else passes as it is."""
-    return cast(_Role, _Journaled(instrument, ACTS[role], journal))
+def journaled(
+    instrument: _Role,
+    role: str,
+    journal: Journal,
+    still_allowed: Callable[[], Callable[[], None]] = lambda: lambda: None,
+) -> _Role:
+    """The instrument with its acts journaled; everything else passes as it is.
+
+    still_allowed: called before an intent is written; what it returns is called when the intent
+    is on disk, and raises when the act may not begin any more.
+    """
+    return cast(_Role, _Journaled(instrument, ACTS[role], journal, still_allowed))
 
 
 class _Journaled:
-    def __init__(self, instrument: object, acts: Mapping[str, ActKind], journal: Journal) -> None:
+    def __init__(
+        self,
+        instrument: object,
+        acts: Mapping[str, ActKind],
+        journal: Journal,
+        still_allowed: Callable[[], Callable[[], None]],
+    ) -> None:
         self._instrument = instrument
         self._acts = acts
         self._journal = journal
+        self._still_allowed = still_allowed
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._instrument, name)
@@ -88,7 +104,7 @@ class _Journaled:
         in_hand = self._journal.in_hand
         if kind.name == "gripper.grip" and in_hand is not None:
             given |= asdict(in_hand)
-        with self._journal.act(kind.name, given) as read:
+        with self._journal.act(kind.name, given, self._still_allowed()) as read:
             result = do(*args, **kwargs)
             with contextlib.suppress(InstrumentError):
                 read.update(_as_read(getattr(self._instrument, kind.reads_back)()))

@@ -1,7 +1,7 @@
 """The line: its instruments by role, where things are on it, and its safe state."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ from station.last_known import Carried
 from station.observing import derive, eyes, observe
 from station.profile import Profile
 from station.safe_state import halt, make_safe, step_locks
-from station.safety import Interlock, Snapshot
+from station.safety import Interlock, InterlockTrippedError, Snapshot, Trip
 from station.safety.looking import Eye
 from station.safety.rules import Value
 from station.safety.section import SafeStep
@@ -96,6 +96,8 @@ class Line:
     """The highest bias of the part on the line, while a run of one is on."""
     abort_reason: str | None = None
     safe_locks: Mapping[str, threading.Lock] = field(default_factory=step_locks)
+    _run_after: tuple[Trip | None] | None = field(default=None, init=False)
+    """The latest trip when the run under way began; None while there is no run."""
 
     def __post_init__(self) -> None:
         camera = self.profile.camera
@@ -111,14 +113,15 @@ class Line:
     def keep_journal(self, journal: Journal) -> None:
         """From now on every physical act is in the journal before it is done."""
         self.journal = journal
-        self.bias = journaled(self.bias, "bias", journal)
-        self.switch = journaled(self.switch, "switch", journal)
-        self.gantry = journaled(self.gantry, "gantry", journal)
-        self.gripper = journaled(self.gripper, "gripper", journal)
+        still = self._still_allowed
+        self.bias = journaled(self.bias, "bias", journal, still)
+        self.switch = journaled(self.switch, "switch", journal, still)
+        self.gantry = journaled(self.gantry, "gantry", journal, still)
+        self.gripper = journaled(self.gripper, "gripper", journal, still)
         if self.glue_valve is not None:
-            self.glue_valve = journaled(self.glue_valve, "glue_valve", journal)
+            self.glue_valve = journaled(self.glue_valve, "glue_valve", journal, still)
         if self.chiller is not None:
-            self.chiller = journaled(self.chiller, "chiller", journal)
+            self.chiller = journaled(self.chiller, "chiller", journal, still)
 
     # -- stopping ----------------------------------------------------------------------------
 
@@ -129,6 +132,35 @@ class Line:
     def clear_abort(self) -> None:
         self.abort_reason = None
 
+    def begin_run(self) -> None:
+        """From now on a trip ends the run, even one that is reset before the run meets it."""
+        self._run_after = (self.interlock.latest,)
+
+    def end_run(self) -> None:
+        self._run_after = None
+
+    def trip_of_run(self) -> Trip | None:
+        """The trip that is latched, or was while the run under way was on."""
+        trip = self.interlock.latest
+        if self._run_after is not None and trip is not self._run_after[0]:
+            return trip
+        return self.interlock.tripped
+
+    def _still_allowed(self) -> Callable[[], None]:
+        """A check for later: it raises as `checkpoint` when the line was stopped since this call.
+
+        The disk may take long over the intent of an act, and a stop does not wait for it.
+        """
+        trip, abort_reason = self.interlock.latest, self.abort_reason
+
+        def check() -> None:
+            if (new := self.interlock.latest) is not None and new is not trip:
+                raise InterlockTrippedError(new.cause)
+            if (reason := self.abort_reason) is not None and reason != abort_reason:
+                raise RunAbortedError(reason)
+
+        return check
+
     @contextmanager
     def checkpoint(self) -> Iterator[None]:
         """Around one step that raises the bias, moves or waits.
@@ -138,6 +170,8 @@ class Line:
         if self.abort_reason is not None:
             raise RunAbortedError(self.abort_reason)
         with self.interlock.guard():
+            if (trip := self.trip_of_run()) is not None:
+                raise InterlockTrippedError(f"{trip.cause} (reset since)")
             yield
 
     def wait(self, seconds: float) -> None:

@@ -26,6 +26,7 @@ from station.configuration import keep_profile
 from station.events import (
     Answer,
     Ask,
+    Curve,
     Ending,
     Event,
     Finding,
@@ -127,6 +128,7 @@ class Runner:
         )
         bug: BaseException | None = None
         try:
+            self._line.begin_run()
             self._begin(run, fact.started_at)
             self._drive(run)
             run.ending = "done"
@@ -150,6 +152,7 @@ class Runner:
         finally:
             problems = self._make_safe(order.procedure)
             self._line.limit_bias(None)
+            self._line.end_run()
             try:
                 order.steps.close()
                 run.state.to("stopping")
@@ -196,12 +199,17 @@ class Runner:
             while True:
                 with self._line.checkpoint():
                     pass
-                answer = self._handle(run, run.order.steps.send(answer))
+                event = run.order.steps.send(answer)
+                if isinstance(event, Reading | Curve):
+                    # a stop took bias and light away while it was measured
+                    with self._line.checkpoint():
+                        pass
+                answer = self._handle(run, event)
         except StopIteration:
             return
         except (InstrumentError, RefusedError) as error:
             # A trip or a stop takes bias and motion away from a procedure: it is the reason.
-            if (trip := self._line.interlock.tripped) is not None:
+            if (trip := self._line.trip_of_run()) is not None:
                 raise InterlockTrippedError(trip.cause) from error
             if (reason := self._line.abort_reason) is not None:
                 raise RunAbortedError(reason) from error

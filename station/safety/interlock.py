@@ -42,12 +42,18 @@ class Interlock:
         self._steps = 0
         self._latch = threading.Lock()
         self._trip: Trip | None = None
+        self._latest: Trip | None = None
         self.bias_stuck = False
         """Whether a step that brings the bias down does not end: then only the watchdog can."""
 
     @property
     def tripped(self) -> Trip | None:
         return self._trip
+
+    @property
+    def latest(self) -> Trip | None:
+        """The trip that was latched last, also when it was released since."""
+        return self._latest
 
     @property
     def step_under_way(self) -> bool:
@@ -71,7 +77,7 @@ class Interlock:
         with self._latch:
             if self._trip is not None:
                 return False
-            self._trip = trip
+            self._trip = self._latest = trip
             return True
 
     def release(self) -> None:

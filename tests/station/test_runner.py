@@ -1,5 +1,6 @@
 """Whatever ends a procedure: the bias is down and read back, the run closed with its reason."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,11 +30,11 @@ from station.events import (
 )
 from station.journal import Journal
 from station.limits import Limit
-from station.line import Line
+from station.line import Line, RunAbortedError
 from station.recipes import ModuleRule
 from station.run_record import Crew
 from station.runner import Order, Runner
-from station.safety import Trip
+from station.safety import InterlockTrippedError, Trip
 from station.tally import Tally
 from station.twin.server import Twin
 
@@ -477,3 +478,72 @@ def test_what_has_a_limit_but_was_never_measured_is_unknown(desk: Desk) -> None:
         "vbd_iv was never measured",
         "channel 1: noise was never measured",
     )
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_nothing_that_was_measured_across_a_trip_is_stored(
+    desk: Desk, line: Line, reset: bool
+) -> None:
+    """Even when a person resets the trip before the run meets it."""
+
+    def steps() -> Procedure:
+        yield Progress(0, 1, "measuring")
+        line.interlock.trip(Trip(datetime.now(UTC), "over-current", "too much current"))
+        if reset:
+            line.interlock.release()
+        yield Reading("gain", 28.0, 0.1, "ADC/pe", "test", channel=0)
+
+    ended = desk.run(steps())
+    assert ended.ending == "tripped"
+    assert "too much current" in ended.reasons[0]
+    with desk.store.session() as session:
+        assert session.exec(select(func.count()).select_from(db.Reading)).one() == 0
+
+
+def test_a_run_does_not_go_on_after_a_trip_that_was_reset_while_it_waited_for_an_answer(
+    desk: Desk, line: Line
+) -> None:
+    went_on: list[str] = []
+
+    def steps() -> Procedure:
+        yield Ask("Ready?", ("Continue",), "Continue")
+        went_on.append("the next step")
+        with line.checkpoint():
+            went_on.append("a move")
+        yield Progress(1, 1, "done")
+
+    def answer(ask: Ask) -> str:
+        line.interlock.trip(Trip(datetime.now(UTC), "lid", "the lid is open"))
+        line.interlock.release()
+        return "Continue"
+
+    desk.runner._answer = answer
+    assert desk.run(steps()).ending == "tripped"
+    assert went_on == []
+    desk.runner._answer = lambda ask: ask.default
+    assert desk.run(steps()).ending == "done"
+
+
+@pytest.mark.parametrize("stop", ["trip", "abort"])
+def test_a_motion_whose_intent_is_still_on_its_way_to_the_disk_does_not_begin_after_a_stop(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
+) -> None:
+    """The safe state has stopped the gantry already: nothing may begin behind it."""
+    line.keep_journal(Journal.open(tmp_path / "line.journal", "TWIN/line 1"))
+    before = line.gantry.position()
+    flush = os.fdatasync
+
+    def slowly(file: int) -> None:
+        if stop == "trip":
+            line.interlock.trip(Trip(datetime.now(UTC), "lid", "the lid is open"))
+        else:
+            line.abort("the operator pressed STOP")
+        flush(file)
+
+    monkeypatch.setattr("station.journal._flush", slowly)
+    with pytest.raises((InterlockTrippedError, RunAbortedError)):
+        line.lower_to(before.z_mm - 5.0)
+    assert line.gantry.position() == before
+    assert line.journal is not None
+    assert line.journal.known.under_way == ()
+    line.journal.close(clean=False)
