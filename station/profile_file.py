@@ -11,6 +11,9 @@ from station.toml_lines import KeyPath
 Objection = tuple[KeyPath, str, str]
 """Field, what was found there, what is expected."""
 
+CHILLER_SILENT_S = 4.5
+"""Between two good looks at a slow chiller (Julabo) when one of its answers is lost: 4.2 s."""
+
 
 def load_profile(path: Path) -> Profile:
     """Read a site profile and check it as a whole.
@@ -197,6 +200,17 @@ def _interlock_can_trip(profile: Profile) -> Iterator[Objection]:
         )
 
 
+def _chiller_has_time(profile: Profile) -> Iterator[Objection]:
+    silent_after_s = profile.safety.silent_after_s
+    if profile.chiller is not None and silent_after_s < CHILLER_SILENT_S:
+        yield (
+            ("safety", "silent_after_s"),
+            f"{silent_after_s:g}",
+            f"at least {CHILLER_SILENT_S:g} with a chiller: one lost answer of it takes so long, "
+            "and is no silence; a rule for bias.silent_s may be quicker",
+        )
+
+
 def _zones_of_rules(profile: Profile) -> Iterator[Objection]:
     """A rule that names a zone names one that there is."""
     zones = [zone.name for zone in profile.gantry.zones]
@@ -241,6 +255,7 @@ _CHECKS: tuple[Callable[[Profile], Iterator[Objection]], ...] = (
     _places_inside_the_travel,
     _play_is_taken_up,
     _interlock_can_trip,
+    _chiller_has_time,
     _zones_of_rules,
     rules_fit_the_line,
     _real_time_on_real_hardware,

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import serial
@@ -26,6 +27,8 @@ from drivers.transport import Exchange, LineTransport, PortStatistics, SerialTra
 AGREE_K = 0.3
 """Two readings that follow each other may differ by this much; a bath takes longer."""
 RECENT_S = 10.0
+QUESTION_S = 2.0
+"""A question takes two commands at most, and three after a lost answer: nobody waits longer."""
 _FRAMING = {"7E1": (serial.SEVENBITS, serial.PARITY_EVEN), "8N1": (8, serial.PARITY_NONE)}
 
 _Value = TypeVar("_Value")
@@ -42,7 +45,8 @@ class Julabo:
         transport: the port; the driver closes it.
         lowest_c, highest_c: the lowest and the highest set-point that the site allows.
         clock: taken like by every driver; nothing here waits in its time.
-        deadline_s: real seconds for one order or question; five commands with their pauses fit in.
+        deadline_s: real seconds for one order; five commands with their pauses fit in. A question
+            has two seconds of them.
 
     Raises:
         WrongInstrument: something else answers.
@@ -203,7 +207,7 @@ class Julabo:
         Raises:
             OrdersLost: it is not the one that was ordered.
         """
-        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+        with self._question() as exchange:
             found_c = self._read(exchange, protocol.SETPOINT, protocol.parse_temperature)
             if self._ordered_c is None or not _same(found_c, self._ordered_c):
                 found_c = self._confirmed(exchange, protocol.SETPOINT, found_c)
@@ -221,7 +225,7 @@ class Julabo:
             MachineAlarm: its status is an alarm, which does not tell.
             OrdersLost: it is stopped although it was started, or the other way round.
         """
-        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+        with self._question() as exchange:
             status = self._status(exchange)
             if status.is_refusal:
                 status = self._status(exchange)
@@ -236,12 +240,12 @@ class Julabo:
 
     def status(self) -> Status:
         """Its state or its error, as it says."""
-        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+        with self._question() as exchange:
             return self._status(exchange)
 
     def bath_c(self) -> float:
         """Temperature of the bath; it must agree with a reading of the last ten seconds."""
-        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+        with self._question() as exchange:
             found_c = self._read(exchange, protocol.BATH, protocol.parse_temperature)
             last_c, at_s = self._last_bath
             if abs(found_c - last_c) > AGREE_K or time.monotonic() - at_s > RECENT_S:
@@ -255,7 +259,7 @@ class Julabo:
         Raises:
             BrokenReply: no sensor is connected.
         """
-        with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
+        with self._question() as exchange:
             found_c = self._read(exchange, protocol.EXTERNAL, protocol.parse_temperature)
             return self._confirmed(exchange, protocol.EXTERNAL, found_c)
 
@@ -264,6 +268,9 @@ class Julabo:
         self._transport.close()
 
     # the wire
+
+    def _question(self) -> AbstractContextManager[Exchange]:
+        return self._transport.transaction(deadline_s=min(self._deadline_s, QUESTION_S))
 
     def _confirmed(self, exchange: Exchange, question: str, first_c: float) -> float:
         # the answers carry no checksum: a misread digit shows only as a jump

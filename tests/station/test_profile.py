@@ -160,6 +160,11 @@ def test_a_supply_with_several_outputs_needs_one_that_it_has(
             "could never trip",
         ),
         ([("poll_s = 0.5", "poll_s = 6.0")], "safety.poll_s", "less than silent_after_s"),
+        (
+            [("silent_after_s = 5.0", "silent_after_s = 3.0")],
+            "safety.silent_after_s",
+            "at least 4.5 with a chiller",
+        ),
         ([('name = "line 1"', 'name = "line 1"\ntime_scale = 20.0')], "station.time_scale", "1:"),
         (
             [
