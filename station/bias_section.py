@@ -50,6 +50,8 @@ HIGHEST_SIPM_BIAS_V = 90.0
 """No SiPM of any maker is biased higher: a larger limit in a profile is a slip of the pen."""
 CHANNELS: Mapping[str, range] = {"caen_hv": range(8), "iseg": range(1, 3)}
 """Numbers of the outputs of supplies that have several: the profile must say which."""
+BIAS_WITH_INTERLOCK = frozenset({"keithley2450", "keithley2400", "caen_hv", "iseg"})
+"""Supplies that tell whether their interlock is closed. What a 6517 tells of it is not known."""
 BIAS_ON_SERIAL_PORTS = frozenset({"keithley2400", "keithley6517", "caen_a7585", "caen_hv", "iseg"})
 
 

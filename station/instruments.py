@@ -211,17 +211,13 @@ def _interlock_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) 
 
 
 def _door_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) -> Read | None:
-    """GRBL lists the pin of its safety door while the door is open."""
-    status = getattr(getattr(gantry, "controller", None), "status", None)
-    return None if status is None else lambda: "D" not in status().pins
+    return getattr(gantry, "door_closed", None)
 
 
 def _pin_of(bias: Any, gantry: Any, tester: Any, section: ContactSection) -> Read | None:
     """A pin of the tester's chip that a closed contact pulls to 0."""
-    read = getattr(tester, "gpio", None)
-    assert section.bit is not None
-    bit = section.bit
-    return None if read is None else lambda: not read() >> bit & 1
+    read = getattr(tester, "gpio_bit", None)
+    return None if read is None else lambda: not read(section.bit)
 
 
 _READS: Mapping[str, Callable[[Any, Any, Any, ContactSection], Read | None]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from station.bias_section import BIAS_WITH_INTERLOCK
 from station.profile import Profile
 from station.safety.rule_checks import rules_fit_the_line
 from station.settings import SettingsError, SettingsFile, read_settings
@@ -200,6 +201,20 @@ def _interlock_can_trip(profile: Profile) -> Iterator[Objection]:
         )
 
 
+def _contacts_can_be_read(profile: Profile) -> Iterator[Objection]:
+    """A contact that its instrument tells nothing of could never open for a rule."""
+    for index, contact in enumerate(profile.contacts):
+        field: KeyPath = ("contacts", index, "driver")
+        if contact.driver == "bias_interlock" and profile.bias.driver not in BIAS_WITH_INTERLOCK:
+            yield (
+                field,
+                repr(contact.driver),
+                f"another one: a {profile.bias.driver} does not tell of an interlock",
+            )
+        if contact.driver == "gantry_door" and profile.gantry.driver == "marlin":
+            yield field, repr(contact.driver), "another one: only GRBL tells of a safety door"
+
+
 def _chiller_has_time(profile: Profile) -> Iterator[Objection]:
     silent_after_s = profile.safety.silent_after_s
     if profile.chiller is not None and silent_after_s < CHILLER_SILENT_S:
@@ -256,6 +271,7 @@ _CHECKS: tuple[Callable[[Profile], Iterator[Objection]], ...] = (
     _play_is_taken_up,
     _interlock_can_trip,
     _chiller_has_time,
+    _contacts_can_be_read,
     _zones_of_rules,
     rules_fit_the_line,
     _real_time_on_real_hardware,

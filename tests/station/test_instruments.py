@@ -126,21 +126,19 @@ def test_a_contact_is_read_through_the_instrument_that_has_it() -> None:
             )
         }
     )
-    pins, word = {"D"}, [0b0000]
+    door, word = [False], [0b0000]
     contacts = instruments.open_contacts(
         profile,
         bias=SimpleNamespace(interlock_closed=lambda: True),
-        gantry=SimpleNamespace(
-            controller=SimpleNamespace(status=lambda: SimpleNamespace(pins=pins))
-        ),
-        tester=SimpleNamespace(gpio=lambda: word[0]),
+        gantry=SimpleNamespace(door_closed=lambda: door[0]),
+        tester=SimpleNamespace(gpio_bit=lambda bit: bool(word[0] >> bit & 1)),
     )
     assert {name: contact.closed() for name, contact in contacts.items()} == {
         "lid": True,
         "door": False,
         "panel": True,
     }
-    pins.clear()
+    door[0] = True
     word[0] = 0b1000
     assert contacts["door"].closed()
     assert not contacts["panel"].closed()
