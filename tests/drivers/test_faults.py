@@ -145,7 +145,18 @@ def test_a_port_that_goes_away_is_there_again_at_the_same_address(kind):
             port.faults.plan("disconnect", delay_s=0.1)
             with pytest.raises((InstrumentLost, InstrumentTimeout)):
                 port.ask(10 + k, 0.2)
-            assert port.ask(20 + k, 5) == 20 + k
+            assert answer_once_back(port, 20 + k) == 20 + k
+
+
+def answer_once_back(port, number):
+    """The answer; a question that was asked before the line went away is asked again."""
+    ends_at_s = time.monotonic() + 5
+    while True:
+        try:
+            return port.ask(number, 5)
+        except InstrumentLost:
+            if time.monotonic() > ends_at_s:
+                raise
 
 
 @pytest.mark.parametrize("kind", ["visa", "serial"])
