@@ -223,10 +223,12 @@ class Session:
     def reset_trip(self, who: str, why: str = "") -> None:
         """Release a latched trip on the word of `who`; it is recorded with the reason.
 
-        Raises InterlockTrippedError while its cause still stands.
+        A gantry in alarm is recovered and homed first, unless anything else is wrong.
+        Raises InterlockTrippedError while a cause still stands, and
+        `drivers.errors.InstrumentError` when the gantry can't be recovered.
         """
         if self._gantry_in_alarm():
-            recover_gantry(self.line)
+            self._watch.recover(lambda: recover_gantry(self.line))
         self._watch.reset(who, why)
 
     def _gantry_in_alarm(self) -> bool:

@@ -13,6 +13,8 @@ from station.line import Line
 from station.recovery import Recovery
 from station.run_record import Crew, remember
 from station.safe_state import SAFE_VOLTAGE_V
+from station.safety.rules import breaches
+from station.safety.section import POSITIONED
 
 
 def bias_as_found(bias: BiasSupply, *, ramp_v_per_s: float) -> tuple[BiasReading, str | None]:
@@ -60,6 +62,18 @@ def close_broken_runs(
     return stories
 
 
+def _nothing_is_wrong(line: Line) -> bool:
+    """Whether the rules about all but the gantry let it move now; nobody watches them yet."""
+    seen = line.observe()
+    broken = (
+        breach
+        for rule in line.profile.safety.all_rules()
+        if rule.severity == "trip" and not rule.quantity.startswith(POSITIONED)
+        for breach in breaches(rule, seen)
+    )
+    return next(broken, None) is None
+
+
 def take_up(
     line: Line,
     store: Store,
@@ -76,8 +90,9 @@ def take_up(
     watchdog: what the watchdog told that it did since.
 
     The runs that were left open are closed. A gantry that lost its home between two sessions that
-    closed well is homed at once; otherwise nothing moves. Raises JournalError when the journal
-    can't be used (the runs are closed by then), StoreError and InstrumentError.
+    closed well is homed at once, unless a rule is broken; otherwise nothing moves. Raises
+    JournalError when the journal can't be used (the runs are closed by then), StoreError and
+    InstrumentError.
     """
     site, station = line.profile.site, line.profile.station
     try:
@@ -90,7 +105,7 @@ def take_up(
     seen = compare(journal.found, Found(bias=bias, watchdog=watchdog))
     opening = tuple(about for about in seen if about.kind.startswith("bias"))
     recovery = Recovery(line, store, crew, opening)
-    if journal.found.clean and not line.gantry.is_homed():
+    if journal.found.clean and not line.gantry.is_homed() and _nothing_is_wrong(line):
         line.gantry.home()
     outlook = [about.text for about in recovery.left() if about.kind != "bias_left_on"]
     return (*stories, *outlook), recovery

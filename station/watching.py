@@ -1,6 +1,6 @@
 """The watch of a session: supervisor and watchdog over its line, and what both tell the records."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +107,10 @@ class LineWatch:
         self._metrics.finish()
         self._watchdog.closing()
         self._supervisor.finish()
+
+    def recover(self, act: Callable[[], None]) -> None:
+        """As `station.safety.supervisor.Supervisor.recover`."""
+        self._supervisor.recover(act)
 
     def reset(self, who: str, why: str = "") -> None:
         """Release a latched trip on the word of a person, and record who said so and why.

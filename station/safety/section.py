@@ -29,6 +29,8 @@ SAFE_STEPS: tuple[SafeStep, ...] = (
     "gantry_stop",
 )
 POSITIONS = ("gantry.position", "camera.position")
+POSITIONED = ("gantry.", "camera.inside.")
+"""How the quantities begin that only a homed gantry without an alarm shows as they are."""
 LEAVES: Mapping[str, tuple[str, ...]] = {
     "bias": ("voltage_v", "current_a", "set_v", "output_on", "in_compliance"),
     "readout": ("temperature_c.*", "light_on"),

@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from station.safety.interlock import InterlockTrippedError, Trip
 from station.safety.judge import INTERLOCK_FAULT, Judge
 from station.safety.looking import Eye, Sighting, look_at_all, merge, sight
 from station.safety.rules import Breach, Snapshot, Value
-from station.safety.section import WATCHDOG_RULE, SafetySection
+from station.safety.section import POSITIONED, WATCHDOG_RULE, SafetySection
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ SAFE_AGAIN_S = 0.5
 OVERDUE_S = 3.0
 """A role whose last look is so much older than it should be is silent."""
 END_WITHIN_S = 60.0
+TOLD_WITHIN_S = 30.0
 SWITCH_S = 0.0005
 """A busy thread keeps the interpreter for so long at a time. Python's own 5 ms, paid at every byte
 that comes from an instrument, make ten commands under load take longer than a trip may."""
@@ -84,6 +85,8 @@ class Supervisor:
         self._finish = threading.Event()
         self._round = threading.Lock()
         self._judging = threading.Lock()
+        self._telling = threading.Lock()
+        self._recovering = False
         self._tripped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._tried: Trip | None = None
@@ -154,7 +157,7 @@ class Supervisor:
         state can't be verified; and whatever `on_trip` raises while the trip can't be told.
         """
         with self._round:
-            if self._line.interlock.step_under_way:
+            if self._line.interlock.step_under_way or self._recovering:
                 raise InterlockTrippedError("can't reset: a step is still under way")
             seen = look_at_all(self._eyes, self._derive)
             with self._judging:
@@ -170,8 +173,28 @@ class Supervisor:
                 raise InterlockTrippedError(f"can't reset: {'; '.join(problems)}")
             self._tell_trip()
             self._unsafe = ()
-            self._made_safe = self._told = None
+            self._made_safe = None
             self._line.interlock.release()
+
+    def recover(self, act: Callable[[], None]) -> None:
+        """Do what ends an alarm of the gantry, on the word of a person; it may move.
+
+        Nothing else may be wrong: what is keeps it from beginning, what becomes so stops it.
+        Raises InterlockTrippedError, and whatever `act` raises.
+        """
+        with self._round:
+            if self._recovering:
+                raise InterlockTrippedError("can't recover the gantry: that is under way already")
+            seen = look_at_all(self._eyes, self._derive)
+            with self._judging:
+                standing = self._judge.judge(seen).standing
+            if causes := list(dict.fromkeys(_beside_the_gantry(standing))):
+                raise InterlockTrippedError(f"can't recover the gantry: {'; '.join(causes)}")
+            self._recovering = True
+        try:
+            act()
+        finally:
+            self._recovering = False
 
     # -- looking and judging -------------------------------------------------------------------
 
@@ -237,12 +260,18 @@ class Supervisor:
                     breach.rule.action,
                 )
             )
+        if self._recovering and any(_beside_the_gantry(verdict.due)):
+            self._recovering = False
+            self._begin(lambda: self._line.take_safe_steps(("gantry_stop",)))
         self._history.saw(seen)
         if self._aftermath is not None:
             self._aftermath.saw(seen)
         warned = {(breach.rule.name, breach.quantity): breach for breach in verdict.warnings}
         self._to_warn += [breach for key, breach in warned.items() if key not in self._warned]
         self._warned = set(warned)
+
+    def _begin(self, act: Callable[[], object]) -> None:
+        threading.Thread(target=act, name="interlock-stop", daemon=True).start()
 
     def _latch(self, trip: Trip) -> None:
         if self._line.interlock.trip(trip):
@@ -310,11 +339,16 @@ class Supervisor:
                 self._on_state(self._last)
 
     def _tell_trip(self) -> None:
-        trip = self._line.interlock.tripped
-        if trip is None or trip is self._told:
-            return
-        self._on_trip(trip, self._unsafe)
-        self._told = trip
+        if not self._telling.acquire(timeout=TOLD_WITHIN_S):
+            raise InterlockTrippedError("the trip is not in the records: they do not answer")
+        try:
+            trip = self._line.interlock.tripped
+            if trip is None or trip is self._told:
+                return
+            self._on_trip(trip, self._unsafe)
+            self._told = trip
+        finally:
+            self._telling.release()
 
     def _tell_aftermath(self, *, at_once: bool = False) -> None:
         aftermath = self._aftermath
@@ -328,6 +362,14 @@ class Supervisor:
         while self._to_warn:
             self._on_warning(self._to_warn[0])
             self._to_warn.pop(0)
+
+
+def _beside_the_gantry(breaches: Iterable[Breach]) -> Iterator[str]:
+    """Causes of trips that are not about the gantry itself."""
+    for breach in breaches:
+        about_it = breach.quantity.startswith(POSITIONED)
+        if breach.rule.severity == "trip" and not about_it:
+            yield breach.cause
 
 
 @contextmanager

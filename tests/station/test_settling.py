@@ -247,6 +247,22 @@ def test_a_gantry_that_lost_its_place_after_a_clean_close_is_homed_at_the_start(
     assert recovery.settle(Person()) == ()
 
 
+def test_nothing_is_homed_at_the_start_while_a_rule_is_broken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lid that is open, or a contact that can't be read, is a hand in the machine."""
+    bench.start()
+    bench.line.journal.close(clean=True)  # type: ignore[union-attr]
+    bench.forget()
+    lose_home(bench)
+    seen = bench.line.observe()
+    hot = replace(seen, values={**seen.values, "readout.temperature_c.lid": 90.0})
+    monkeypatch.setattr(bench.line, "observe", lambda: hot)
+    bench.start()
+    assert not bench.line.gantry.is_homed()
+    assert any("where it is" in story for story in bench.told)
+
+
 def test_a_bias_above_what_was_set_sets_the_part_aside_where_nobody_sits(bench: Bench) -> None:
     bench.start()
     part = bench.part("320TMG3LC000001", "tile_module")

@@ -278,3 +278,58 @@ def test_a_safe_state_that_cannot_be_verified_is_tried_again() -> None:
     with bench.watched():
         bench.shows["bias"]["bias.current_a"] = 2e-3
         until(lambda: len(bench.line.steps_taken) == 3)
+
+
+def test_a_gantry_in_alarm_is_not_recovered_while_anything_else_is_wrong() -> None:
+    """Recovering homes: not with a lid open, or with a cause that can't be read."""
+    bench = Bench()
+    moved: list[str] = []
+    with bench.watched() as watch:
+        bench.shows["gantry"]["gantry.state"] = "Alarm:1"
+        bench.shows["readout"]["readout.temperature_c.a"] = 60.0
+        until(lambda: bench.line.interlock.tripped)
+        with pytest.raises(InterlockTrippedError, match="can't recover the gantry: readout"):
+            watch.recover(lambda: moved.append("home"))
+        assert moved == []
+        bench.shows["readout"]["readout.temperature_c.a"] = 20.0
+        watch.recover(lambda: moved.append("home"))
+        assert moved == ["home"]
+
+
+def test_a_gantry_that_is_recovered_is_stopped_when_anything_else_goes_wrong() -> None:
+    bench = Bench()
+    with bench.watched() as watch:
+        bench.shows["gantry"]["gantry.state"] = "Alarm:1"
+        until(lambda: bench.line.interlock.tripped)
+
+        def home() -> None:
+            with pytest.raises(InterlockTrippedError, match="under way"):
+                watch.reset()
+            bench.shows["readout"]["readout.temperature_c.a"] = 60.0
+            until(lambda: ("gantry_stop",) in bench.line.steps_taken)
+
+        watch.recover(home)
+
+
+def test_a_trip_that_is_told_slowly_is_told_once_though_it_is_reset_meanwhile() -> None:
+    bench = Bench()
+    telling, go_on = threading.Event(), threading.Event()
+    told: list[Trip] = []
+
+    def slowly(trip: Trip) -> None:
+        telling.set()
+        go_on.wait(WITHIN_S)
+        told.append(trip)
+
+    bench.trips = type("Slow", (list,), {"append": staticmethod(slowly)})()
+    with bench.watched() as watch:
+        bench.shows["bias"]["bias.current_a"] = 2e-3
+        assert telling.wait(WITHIN_S)
+        bench.shows["bias"]["bias.current_a"] = 0.0
+        resetting = threading.Thread(target=watch.reset)
+        resetting.start()
+        until(lambda: len(bench.line.steps_taken) > 1)
+        go_on.set()
+        resetting.join(WITHIN_S)
+        assert bench.line.interlock.tripped is None
+    assert len(told) == 1
