@@ -1,18 +1,21 @@
 """What a profile says of its instruments reaches their drivers, and a slip is told by its field."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drivers.clock import RealClock
+from drivers.clock import RealClock, ScaledClock
 from drivers.errors import InstrumentError, WrongInstrument
+from drivers.huber import HuberSimulator
+from drivers.julabo import JulaboSimulator
 from drivers.sc18im700.simulator import BridgeSimulator
 from drivers.sensirion import SensirionSimulator, protocol
 from drivers.tileboard_tester.protocol import DAC_MAX, MAX_ROCS, BoardConstants
 from station import driver_table, instruments
 from station.camera_section import CameraSection
-from station.profile import SENSIRION_ADDRESSES, ClimateSection, Profile
+from station.profile import SENSIRION_ADDRESSES, ChillerSection, ClimateSection, Profile
 from station.profile_file import load_profile
 from station.settings import SettingsError
 from station.tester_section import TesterSection as BoardTester
@@ -254,6 +257,31 @@ def test_two_sensors_on_one_bridge_open_and_close_together() -> None:
             sensor.close()
     finally:
         bridge.stop()
+
+
+@pytest.mark.parametrize("driver", ["julabo", "huber"])
+def test_the_chiller_of_a_profile_is_shown_and_given_back(twin: Twin, driver: str) -> None:
+    simulator = {"julabo": JulaboSimulator, "huber": HuberSimulator}[driver](RealClock())
+    simulator.start()
+    try:
+        section = ChillerSection(
+            driver=driver,
+            port=simulator.path,
+            lowest_c=-10,
+            highest_c=30,
+        )
+        profile = twin.profile.model_copy(update={"chiller": section})
+        for _ in range(2):
+            with ExitStack() as stack:
+                line = instruments.connect_line(profile, ScaledClock(200), stack)
+                seen = line.observe()
+                assert seen.values["chiller.bath_c"] == pytest.approx(22.0, abs=0.5)
+                assert seen.values["chiller.running"] is False
+                (shown,) = [state for state in seen.states if state.role == "chiller"]
+                assert shown.state == "stands"
+                assert shown.name == line.chiller.identity.model  # type: ignore[union-attr]
+    finally:
+        simulator.stop()
 
 
 def test_an_address_that_no_such_sensor_has_is_refused(tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from drivers.scanner import SerialScanner, SerialScannerSimulator
 from station.events import Ask, Message, Scanned
 from station.scanning import ScannerWatch
+from station.session import open_session
+from station.shift import ShiftStoppedError
+from station.twin.server import Twin, to_toml
 
 LABEL = "320TMD8FC000471"
 ASK = Ask("Scan the tileboard.", (), "", task="scan_board")
@@ -148,3 +152,53 @@ def test_a_label_that_was_cut_off_is_told_and_the_next_one_answers(bench: Bench)
     assert "cut off" in trouble.trouble
     bench.simulator.scan(LABEL)
     assert asking.answer() == LABEL
+
+
+@pytest.fixture
+def line_file(tmp_path: Path, twin: Twin) -> Path:
+    """The twin's line as a real one would be told of: nobody's hands, and no scaled time."""
+    profile = twin.profile.model_copy(
+        update={
+            "twin": None,
+            "station": twin.profile.station.model_copy(update={"time_scale": 1.0}),
+        }
+    )
+    path = tmp_path / "line.toml"
+    path.write_text(to_toml(profile), encoding="utf-8")
+    return path
+
+
+def test_a_shift_without_a_twin_takes_its_labels_from_the_scanner_of_the_line(
+    tmp_path: Path, line_file: Path
+) -> None:
+    simulator = SerialScannerSimulator()
+    simulator.start()
+    with line_file.open("a", encoding="utf-8") as file:
+        file.write(f'\n[scanner]\ndriver = "serial"\nport = "{simulator.path}"\n')
+    told: list[Message] = []
+    session = open_session(
+        tmp_path / "data", line_file=line_file, operator="A", listener=told.append
+    )
+    try:
+        simulator.scan("320TMG3LC000001")
+        until(lambda: Scanned("320TMG3LC000001") in told)
+        person = Person()
+        stopped: list[str] = []
+
+        def work() -> None:
+            try:
+                session.run_shift(boards=1, answer=person)
+            except ShiftStoppedError as error:
+                stopped.append(str(error))
+
+        shift = threading.Thread(target=work)
+        shift.start()
+        assert person.asked.wait(WAIT_S)
+        simulator.scan("320TMG3LC000001")
+        shift.join(WAIT_S)
+        assert person.withdrawn
+        assert "is a tile module; the label of the tileboard is needed here" in stopped[0]
+    finally:
+        session.close()
+        simulator.stop()
+    until(lambda: "scanner-watch" not in [thread.name for thread in threading.enumerate()])
