@@ -1,8 +1,12 @@
 # ruff: noqa: N818 - the names say what happened; all of them are errors
 """What can go wrong with an instrument, in words an operator can act on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isfunction
+from typing import TypeVar
+
+_Class = TypeVar("_Class", bound=type)
 
 
 class InstrumentError(Exception):
@@ -53,6 +57,18 @@ def errors_of(instrument: str) -> Iterator[None]:
     except InstrumentError as error:
         error.instrument = error.instrument or instrument
         raise
+
+
+def names_its_errors(instrument: str) -> Callable[[_Class], _Class]:
+    """Class decorator: every instrument error that leaves a public method names the instrument."""
+
+    def decorated(driver: _Class) -> _Class:
+        for name, method in list(vars(driver).items()):
+            if isfunction(method) and not name.startswith("_"):
+                setattr(driver, name, errors_of(instrument)(method))
+        return driver
+
+    return decorated
 
 
 class InstrumentTimeout(InstrumentError):

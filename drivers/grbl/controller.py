@@ -13,6 +13,7 @@ from drivers.errors import (
     InstrumentTimeout,
     MachineAlarm,
     WrongInstrument,
+    names_its_errors,
 )
 from drivers.grbl import protocol
 from drivers.grbl.protocol import Status, Triple, alarm_text
@@ -31,6 +32,7 @@ HELD = ("Hold", "Door")
 _VERSION = re.compile(r"\[VER:(?P<version>[^:\]]+):(?P<name>[^\]]*)\]")
 
 
+@names_its_errors("GRBL gantry")
 class GrblController:
     """A GRBL 1.1 controller on a serial port, shared by the gantry and what its outputs switch.
 

@@ -14,6 +14,7 @@ from drivers.errors import (
     MotionStopped,
     NotHomed,
     SetpointRefused,
+    names_its_errors,
 )
 from drivers.grbl import protocol
 from drivers.grbl.controller import HELD, MOVING, GrblController
@@ -40,6 +41,7 @@ HOMED_TOOL = 77
 """The tool number that marks a homed machine: GRBL forgets it with its position at every reset."""
 
 
+@names_its_errors("GRBL gantry")
 class GrblGantry:
     """Three axes moved by a GRBL 1.1 controller.
 

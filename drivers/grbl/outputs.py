@@ -1,6 +1,6 @@
 """What the two outputs of a GRBL 1.1 controller switch: a vacuum and a glue valve."""
 
-from drivers.errors import InstrumentRefused, MachineAlarm
+from drivers.errors import InstrumentRefused, MachineAlarm, names_its_errors
 from drivers.glue_valve import TimedValve
 from drivers.grbl import protocol
 from drivers.grbl.controller import GrblController
@@ -8,6 +8,7 @@ from drivers.grbl.controller import GrblController
 LONGEST_S = 5.0
 
 
+@names_its_errors("gripper on the GRBL gantry")
 class GrblVacuumGripper:
     """A vacuum on the flood output (M8, 0xA0), its switch on the probe input (``Pn:P``)."""
 
@@ -56,6 +57,7 @@ class GrblVacuumGripper:
             )
 
 
+@names_its_errors("glue valve on the GRBL gantry")
 class GrblGlueValve(TimedValve):
     """A glue valve on the mist output (M7, 0xA1), read back from the status reports.
 

@@ -11,6 +11,7 @@ from drivers.errors import (
     OrdersLost,
     SetpointRefused,
     WrongInstrument,
+    names_its_errors,
 )
 from drivers.huber import protocol
 from drivers.huber.protocol import ProtocolError, State
@@ -18,6 +19,7 @@ from drivers.roles import Identity
 from drivers.transport import Exchange, LineTransport, PortStatistics, SerialTransport
 
 
+@names_its_errors("Huber chiller")
 class Huber:
     """A Huber circulator; fulfils the role ``Chiller``.
 

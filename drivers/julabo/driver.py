@@ -18,6 +18,7 @@ from drivers.errors import (
     OrdersLost,
     SetpointRefused,
     WrongInstrument,
+    names_its_errors,
 )
 from drivers.julabo import protocol
 from drivers.julabo.protocol import ProtocolError, Status
@@ -34,6 +35,7 @@ _FRAMING = {"7E1": (serial.SEVENBITS, serial.PARITY_EVEN), "8N1": (8, serial.PAR
 _Value = TypeVar("_Value")
 
 
+@names_its_errors("Julabo chiller")
 class Julabo:
     """A Julabo circulator; fulfils the role ``Chiller``.
 

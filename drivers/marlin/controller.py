@@ -16,6 +16,7 @@ from drivers.errors import (
     MachineAlarm,
     NotHomed,
     WrongInstrument,
+    names_its_errors,
 )
 from drivers.marlin import protocol
 from drivers.marlin.protocol import DIALECTS, DUET, HOMED_FROM, NUMBERS, Firmware
@@ -29,6 +30,7 @@ ATTEMPTS = 3
 MESSAGES_KEPT = 100
 
 
+@names_its_errors("Marlin gantry")
 class MarlinController:
     """A controller of the Marlin family on a serial port, shared by gantry and outputs.
 

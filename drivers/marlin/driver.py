@@ -17,6 +17,7 @@ from drivers.errors import (
     MotionStopped,
     NotHomed,
     SetpointRefused,
+    names_its_errors,
 )
 from drivers.marlin import protocol
 from drivers.marlin.controller import MarlinController
@@ -50,6 +51,7 @@ class _Leg:
         return x, y, z
 
 
+@names_its_errors("Marlin gantry")
 class MarlinGantry:
     """Three axes moved by a controller of the Marlin family.
 

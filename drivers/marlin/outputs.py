@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from drivers.errors import BrokenReply, InstrumentError, InstrumentRefused
+from drivers.errors import BrokenReply, InstrumentError, InstrumentRefused, names_its_errors
 from drivers.glue_valve import TimedValve
 from drivers.marlin import protocol
 from drivers.marlin.controller import MarlinController
@@ -82,6 +82,7 @@ class _Switch:
         return self._acknowledged_on
 
 
+@names_its_errors("gripper on the Marlin gantry")
 class MarlinVacuumGripper:
     """A vacuum on an output, its switch on an input that `M119` lists.
 
@@ -141,6 +142,7 @@ class MarlinVacuumGripper:
         return self._vacuum.is_on() or self.holding()
 
 
+@names_its_errors("glue valve on the Marlin gantry")
 class MarlinGlueValve(TimedValve):
     """A glue valve on an output. A restart of the controller shuts it.
 

@@ -7,6 +7,7 @@ from drivers.errors import (
     InstrumentRefused,
     OrdersLost,
     WrongInstrument,
+    names_its_errors,
 )
 from drivers.roles import Humidity, Identity
 from drivers.sensirion import protocol
@@ -16,6 +17,7 @@ from drivers.transport import I2cTransport, open_i2c
 ATTEMPTS = 2
 
 
+@names_its_errors("climate sensor")
 class Sensirion:
     """An SHT31 or SHT85 on an I2C bus; fulfils the role ``HumiditySensor``.
 

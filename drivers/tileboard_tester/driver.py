@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from drivers.clock import Clock, RealClock
-from drivers.errors import BrokenReply, InstrumentRefused, SetpointRefused, WrongInstrument
+from drivers.errors import (
+    BrokenReply,
+    InstrumentRefused,
+    SetpointRefused,
+    WrongInstrument,
+    names_its_errors,
+)
 from drivers.roles import Identity
 from drivers.tileboard_tester import protocol
 from drivers.tileboard_tester.protocol import BoardConstants, LedRun
@@ -12,6 +18,7 @@ from drivers.tileboard_tester.runs import TesterRuns
 _CLOSING_DEADLINE_S = 1.0
 
 
+@names_its_errors("tileboard tester")
 class TileboardTester(TesterRuns):
     """A tileboard tester with its board.
 

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from drivers.errors import InstrumentTimeout, errors_of
+from drivers.errors import InstrumentTimeout, errors_of, names_its_errors
 from drivers.loopback import SocketEnd
 from drivers.transport import VisaTransport
 
@@ -40,3 +40,13 @@ def test_a_port_names_the_instrument_behind_it() -> None:
     finally:
         transport.close()
         end.stop()
+
+
+def test_every_public_method_of_a_named_driver_names_it() -> None:
+    @names_its_errors("GRBL gantry")
+    class Driver:
+        def modes(self) -> None:
+            raise InstrumentTimeout("late", port="COM1")
+
+    with pytest.raises(InstrumentTimeout, match=r"^GRBL gantry: late"):
+        Driver().modes()
