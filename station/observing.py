@@ -222,7 +222,7 @@ def _glue_valve(line: "Line") -> Seen:
 def derive(values: dict[str, Value], line: "Line") -> None:
     """Add what follows from several roles; what lacks one of them stays missing."""
     _derive_zones(values, line)
-    surface_c = _coldest(values, line.profile.safety.dew_surfaces)
+    surface_c = _coldest(values, _surfaces(line))
     if surface_c is None:
         return
     for name in [name for name in values if name.endswith(".highest_dew_point_c")]:
@@ -253,13 +253,21 @@ def _highest_dew_point_c(read: Humidity) -> float:
         return math.nan
 
 
+def _surfaces(line: "Line") -> list[str]:
+    """The surfaces that the line has: one without a chiller has no bath."""
+    surfaces = line.profile.safety.dew_surfaces
+    return [one for one in surfaces if line.chiller is not None or not one.startswith("chiller.")]
+
+
 def _coldest(values: Mapping[str, Value], patterns: Iterable[str]) -> float | None:
-    """The coldest of the named surfaces; NaN when one reads no number, None when none is read."""
-    found = [
-        value
-        for name, value in values.items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    ]
+    """The coldest of the named surfaces; NaN when one reads no number, None when one is not read:
+    that one may be the coldest."""
+    found: list[Value] = []
+    for pattern in patterns:
+        named = [value for name, value in values.items() if fnmatchcase(name, pattern)]
+        if not named:
+            return None
+        found += named
     if not found:
         return None
     if not all(is_number(value) for value in found):

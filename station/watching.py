@@ -155,7 +155,7 @@ class LineWatch:
     def _warned(self, breach: Breach) -> None:
         self._remember(
             "note",
-            f"warning: {breach.rule.name}: {breach.cause}",
+            f"warning: {breach.rule.name}: {breach.told}",
             {"rule": breach.rule.name, "quantity": breach.quantity},
         )
 

@@ -7,7 +7,8 @@ from station.safety.rules import Breach, Snapshot, breaches
 from station.safety.section import Rule, SafetySection
 
 INTERLOCK_FAULT = "interlock-fault"
-_FAULT = Rule(name=INTERLOCK_FAULT, watch="*.silent_s", above=0.0)
+FAULT_REMEDY = "This is a fault of the program: close the station, start it again and report it."
+_FAULT = Rule(name=INTERLOCK_FAULT, watch="*.silent_s", above=0.0, remedy=FAULT_REMEDY)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from station.events import InstrumentState
+from station.safety.remedies import UNREADABLE, remedy_for
 from station.safety.section import Condition, Rule, SafetySection, is_number
 
 Value = float | bool | str
@@ -88,6 +89,17 @@ class Breach:
     quantity: str
     finding: Finding
     cause: str
+
+    @property
+    def told(self) -> str:
+        """The cause and what the operator can do about it, in sentences."""
+        if self.cause.endswith((".", "!")):
+            # an instrument has said it
+            return self.cause
+        remedy = self.rule.remedy or (
+            UNREADABLE if self.finding == "unknown" else remedy_for(self.quantity)
+        )
+        return f"{self.cause}. {remedy}"
 
 
 def breaches(

@@ -133,6 +133,8 @@ class Rule(Condition):
     severity: Literal["trip", "warn"] = "trip"
     action: tuple[SafeStep, ...] = ()
     """Steps of the safe state that a trip takes; none named means all of them."""
+    remedy: str = Field(default="", max_length=200)
+    """What the operator can do, in a sentence; left out, it follows from what is watched."""
 
     @field_validator("action")
     @classmethod
@@ -170,6 +172,13 @@ class SafetySection(_Section):
     """The steps of the safe state in their order. A trip about the bias takes `bias_down` first."""
     watchdog_after_s: float = Field(default=2.0, ge=0.5, le=60)
     """The watchdog takes over when the station's supervisor is silent for so long."""
+
+    @field_validator("dew_surfaces")
+    @classmethod
+    def _surfaces_of_the_line(cls, surfaces: tuple[str, ...]) -> tuple[str, ...]:
+        if not surfaces:
+            raise ValueError("at least one quantity, such as 'chiller.bath_c'")
+        return tuple(_watchable(surface) for surface in surfaces)
 
     @field_validator("safe_state")
     @classmethod

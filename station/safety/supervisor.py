@@ -20,7 +20,7 @@ from station.events import LineState
 from station.safety.heart import Heart, Watched
 from station.safety.history import Aftermath, History
 from station.safety.interlock import InterlockTrippedError, Trip
-from station.safety.judge import INTERLOCK_FAULT, Judge
+from station.safety.judge import FAULT_REMEDY, INTERLOCK_FAULT, Judge
 from station.safety.looking import Eye, Sighting, look_at_all, merge, sight
 from station.safety.rules import Breach, Snapshot, Value
 from station.safety.section import POSITIONED, WATCHDOG_RULE, SafetySection
@@ -228,7 +228,7 @@ class Supervisor:
                 self._apply(look())
             except Exception as error:
                 log.exception("the line can't be watched")
-                what = f"the line can't be watched: {type(error).__name__}: {error}"
+                what = f"the line can't be watched: {type(error).__name__}: {error}. {FAULT_REMEDY}"
                 self._latch(Trip(datetime.now(UTC), INTERLOCK_FAULT, what))
 
     def _latest(self) -> list[Sighting]:
@@ -254,7 +254,7 @@ class Supervisor:
                 Trip(
                     seen.at,
                     breach.rule.name,
-                    breach.cause,
+                    breach.told,
                     self._history.with_cause(seen),
                     breach.quantity,
                     breach.rule.action,

@@ -209,3 +209,17 @@ def test_a_camera_that_repeats_itself_to_the_last_pixel_is_frozen() -> None:
     assert watch.frozen
     watch.saw(frame(noise.integers(0, 255, (64, 64))))
     assert not watch.frozen
+
+
+def test_no_dew_margin_passes_while_one_of_the_cold_surfaces_is_not_read(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that does not answer may be the coldest."""
+    line.humidity = {"box": Sensor()}
+    line.chiller = Bath(15.0)  # type: ignore[assignment]
+
+    def silent() -> float:
+        raise InstrumentTimeout("no answer in time", port="chiller")
+
+    monkeypatch.setattr(line.chiller, "bath_c", silent)
+    assert "climate.box.dew_margin_k" not in line.observe().values

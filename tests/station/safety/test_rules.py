@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from station.safety.remedies import remedy_for
 from station.safety.rules import Snapshot, Value, breaches, broken_rule, compare, spoken
-from station.safety.section import Rule
+from station.safety.section import LEAVES, Rule
 from tests.station.safety.lines import profile
 
 NOT_FINITE = [math.nan, math.inf, -math.inf]
@@ -204,3 +205,29 @@ def test_a_quantity_is_said_without_its_unit() -> None:
 def test_what_was_seen_can_be_recorded_although_it_is_no_number() -> None:
     seen = snapshot({"bias.current_a": math.inf, "readout.temperature_c.a": math.nan})
     json.dumps(seen.as_data(), allow_nan=False)
+
+
+@pytest.mark.parametrize("role", LEAVES)
+def test_every_quantity_of_a_line_has_a_remedy(role: str) -> None:
+    for leaf in (*LEAVES[role], "silent_s"):
+        text = remedy_for(f"{role}.{leaf}")
+        assert text.endswith(".")
+        assert text != remedy_for("nothing.known")
+
+
+def test_a_trip_is_told_with_what_to_do_about_it() -> None:
+    too_much = rule("bias.current_a", magnitude_above=1e-3)
+    (breach,) = breaches(too_much, snapshot({"bias.current_a": 2e-3}))
+    assert breach.told.startswith("bias current is 2000 µA, above 1000 µA. Look for a short")
+    own = rule("bias.current_a", magnitude_above=1e-3, remedy="Call Ms Weber.")
+    (breach,) = breaches(own, snapshot({"bias.current_a": 2e-3}))
+    assert breach.told == "bias current is 2000 µA, above 1000 µA. Call Ms Weber."
+    (gone,) = breaches(rule("contact.lid.closed", equals=False), snapshot({}))
+    assert "its cable" in gone.told
+
+
+def test_the_advice_of_an_instrument_is_not_told_twice() -> None:
+    silent = rule("*.silent_s", above=5.0)
+    said = "no answer in time (port x). Check that the instrument is on."
+    (breach,) = breaches(silent, snapshot({"readout.silent_s": 6.0}, silent={"readout": said}))
+    assert breach.told == f"readout does not answer: {said}"

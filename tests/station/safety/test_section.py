@@ -150,3 +150,10 @@ def test_a_rule_about_what_this_line_has_not_is_refused(
     file = write_line(tmp_path, profile(rules=[{"name": "one", "watch": watch, **comparison}]))
     with pytest.raises(SettingsError, match=says):
         load_profile(file)
+
+
+def test_a_cold_surface_that_no_line_shows_is_refused() -> None:
+    with pytest.raises(ValidationError, match="a quantity of one of"):
+        profile(dew_surfaces=("readout.temperature_c.*", "chiler.bath_c"))
+    with pytest.raises(ValidationError, match=r"chiller\.bath_c"):
+        profile(dew_surfaces=("chiller.bath",))
