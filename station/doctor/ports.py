@@ -6,6 +6,7 @@ the person names as not to be opened is left alone, and a port that answered is 
 """
 
 import glob
+import os
 import re
 import socket
 import termios
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import serial
 from serial.tools import list_ports
 
 from drivers.errors import InstrumentError
@@ -117,9 +119,10 @@ def ask_port(
     for framing in framings:
         try:
             answer = _ask_framed(device, framing, asked, wait_s)
-        except termios.error:  # this port can't frame its bytes like that
-            continue
         except InstrumentError as error:
+            if isinstance(error.__cause__, termios.error):
+                # this port can't frame its bytes like that
+                continue
             return Found(address or device, f"{about}: {error.what}", remedy=error.advice)
         wait_s = 0.0
         if isinstance(answer, str):
@@ -137,8 +140,13 @@ def _ask_framed(
 ) -> tuple[Question, str] | str:
     """Who answered what; or what was heard when nobody known did."""
     heard = ""
+    # a pseudo-terminal has no framing, and refuses to be given one twice
+    plain = os.path.realpath(device).startswith("/dev/pts/")
     port = SerialTransport(
-        device, baud=framing.baud, bytesize=framing.bytesize, parity=framing.parity
+        device,
+        baud=framing.baud,
+        bytesize=serial.EIGHTBITS if plain else framing.bytesize,
+        parity=serial.PARITY_NONE if plain else framing.parity,
     )
     port.keep_stray_lines = True
     try:

@@ -63,13 +63,17 @@ SEVEN_BITS = (
     Framing(9600, serial.SEVENBITS, serial.PARITY_EVEN),
     Framing(4800, serial.SEVENBITS, serial.PARITY_EVEN),
 )
+# whether the module writes OK= before a name is unverified
+A7585_MODEL = r"^OK=(?P<name>[^\r\n]+)|^(A7585|DT5485)\w*"
+A7585_MAKER = r"^(?:OK=)?(?P<name>(CAEN|Nuclear Instruments)[^\r\n]*)"
 
 SERIAL_QUESTIONS: tuple[Question, ...] = (
     Question(
         "gantry", "grbl", "$I", b"\n", r"\[VER:(?P<name>[^\]]+)\]|^(?P<banner>Grbl \S+)", USB_115200
     ),
     Question("gantry", "marlin", "M115", b"\n", r"FIRMWARE_NAME:\s*(?P<name>[^\r\n]+)", GANTRY),
-    Question("bias", "caen_a7585", "AT+CGMM", b"\r\n", r"OK=(?P<name>[^\r\n]+)", USB_115200),
+    Question("bias", "caen_a7585", "AT+CGMM", b"\r\n", A7585_MODEL, USB_115200),
+    Question("bias", "caen_a7585", "AT+CGMI", b"\r\n", A7585_MAKER, USB_115200),
     Question("bias", "keithley2400", "*IDN?", b"\n", r"KEITHLEY[^\r\n]*MODEL 24[^\r\n]*", SLOW),
     Question("bias", "keithley6517", "*IDN?", b"\n", r"KEITHLEY[^\r\n]*6517[^\r\n]*", SLOW),
     Question(
@@ -91,7 +95,8 @@ SERIAL_QUESTIONS: tuple[Question, ...] = (
     Question(
         "bias", "iseg", "#", b"\r\n", r"(?P<name>\d{6};\s*\d+\.\d+;\s*\d+V;\s*\d+[mu]A)", SLOW
     ),
-    Question("chiller", "huber", "[M01V07C6", b"\r", r"(?P<name>\[S01V[^\r\n]*)", SLOW),
+    # the carriage return before ends what it may have heard of the questions to the others
+    Question("chiller", "huber", "\r[M01V07C6", b"\r", r"(?P<name>\[S01V[^\r\n]*)", SLOW),
     Question("chiller", "julabo", "version", b"\r", r"(?P<name>JULABO[^\r\n]*)", SEVEN_BITS),
 )
 
