@@ -435,6 +435,11 @@ def sole_owner(line_file: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=BUSY_WITHIN_S if watchdog_busy(line_file) else 0)
     except Timeout:
+        if watchdog_busy(line_file):
+            raise SessionError(
+                f"the watchdog of the last station on the line of {line_file} can't read that the "
+                "bias is off: check the bias supply and its cable, then start again"
+            ) from None
         raise SessionError(
             f"another station works on the line of {line_file}: close it first"
         ) from None

@@ -66,6 +66,11 @@ class StationProcess:
         self._fd = -1
         with contextlib.suppress(OSError, AttributeError):
             self._fd = os.pidfd_open(pid)
+        self.is_gone = self._fd >= 0 and os.getppid() != pid
+        """Whether the station had ended before it could be held: its id may be another's now."""
+        if self.is_gone:
+            os.close(self._fd)
+            self._fd = -1
 
     def fileno(self) -> int:
         """Readable once the process has ended; -1 where the system has no such thing."""
@@ -91,9 +96,12 @@ def wait_for_the_end(
 ) -> tuple[str, float]:
     """Listen to the heartbeats until they end.
 
-    Returns why they ended ("done" when the station closed in order, "silent" when it may still
-    live, else what happened) and how long nothing had been heard.
+    Returns why they ended ("done" when the station closed in order, "unused" when it did so before
+    its first heartbeat, "silent" when it may still live, else what happened) and how long nothing
+    had been heard.
     """
+    if station.is_gone:
+        return "the station died", 0.0
     silent_s = 0.0
     beating = False
     watched: list[int] = [heart, *([station.fileno()] if station.fileno() >= 0 else [])]
@@ -106,7 +114,7 @@ def wait_for_the_end(
         if heart in ready:
             heard = os.read(heart, 4096)
             if DONE in heard:
-                return "done", 0.0
+                return "done" if beating or BEAT in heard else "unused", 0.0
             if not heard:
                 return "the station died", silent_s
             silent_s, beating = 0.0, True
@@ -135,7 +143,7 @@ class TakeOver:
     def after_the_end(
         self, reason: str, silent_s: float, station: StationProcess, tries_for_s: float
     ) -> Report:
-        """Take the line over. `reason` as `wait_for_the_end` returns it, but "done"."""
+        """Take the line over. `reason` as `wait_for_the_end` returns it; "silent" kills."""
         begun_s = time.monotonic()
         report = Report(
             id=uuid4().hex,
@@ -279,14 +287,17 @@ def main() -> int:
     )
     os.set_blocking(sys.stdout.fileno(), False)
     _say(READY)
+    report: Report | None = None
     reason, silent_s = wait_for_the_end(sys.stdin.fileno(), station, options.after, _say)
-    if reason == "done":
+    tries_for_s = TRIES_FOR_S if profile.twin is None else TRIES_TWIN_FOR_S
+    if reason in ("done", "unused"):
         report = take_over.after_done()
         if report is None:
             _say(OFF)
             return 0
-    else:
-        tries_for_s = TRIES_FOR_S if profile.twin is None else TRIES_TWIN_FOR_S
+    if report is None or (reason == "done" and profile.twin is None and not report.verified):
+        if reason == "done":
+            reason = "the station closed and nobody could read that the bias is off"
         report = take_over.after_the_end(reason, silent_s, station, tries_for_s)
     log.info("%s", report.story)
     return 0 if report.verified else 1

@@ -95,11 +95,18 @@ def taken(path: Path) -> None:
 
 
 def lock_file(line_file: Path) -> Path:
-    return line_file.with_name(line_file.name + ".lock")
+    """The lock of a line; the same one by whatever name the line file is called."""
+    return _beside(line_file, ".lock")
 
 
 def card_file(line_file: Path) -> Path:
-    return line_file.with_name(line_file.name + ".watchdog")
+    return _beside(line_file, ".watchdog")
+
+
+def _beside(line_file: Path, ending: str) -> Path:
+    # a symbolic link to a line is that line
+    line_file = line_file.resolve()
+    return line_file.with_name(line_file.name + ending)
 
 
 def watchdog_busy(line_file: Path) -> bool:

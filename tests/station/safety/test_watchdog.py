@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from station.safety.watchdog import StationProcess, wait_for_the_end
 from station.safety.watchdog_link import WatchdogError, WatchdogLink
 from station.safety.watchdog_report import (
     Report,
     card_file,
+    lock_file,
     reports,
     save,
     taken,
@@ -259,3 +261,42 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_line_has_one_lock_by_whatever_name_its_file_is_called(tmp_path: Path) -> None:
+    """The watchdog and a second station must meet the lock of the first."""
+    line_file = write_line(tmp_path, profile())
+    link = tmp_path / "elsewhere" / "site.toml"
+    link.parent.mkdir()
+    link.symlink_to(line_file)
+    assert lock_file(link) == lock_file(line_file)
+    assert card_file(link) == card_file(line_file)
+
+
+def test_a_process_that_is_not_the_station_is_never_killed() -> None:
+    """The station ended while the watchdog started, and its id is another process's now."""
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        station = StationProcess(other.pid)
+        reader, writer = os.pipe()
+        os.write(writer, b".")
+        assert wait_for_the_end(reader, station, 0.1, lambda text: None)[0] == "the station died"
+        station.kill()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize(("heard", "ended"), [(b"..d", "done"), (b"d", "unused")])
+def test_a_station_that_closed_in_order_is_told_from_one_that_never_began(
+    heard: bytes, ended: str
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, heard)
+    station = StationProcess(os.getppid())
+    assert wait_for_the_end(reader, station, 1.0, lambda text: None) == (ended, 0.0)
+    os.close(reader)
+    os.close(writer)
