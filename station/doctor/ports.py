@@ -140,6 +140,7 @@ def _ask_framed(
 ) -> tuple[Question, str] | str:
     """Who answered what; or what was heard when nobody known did."""
     heard = ""
+    put: list[Question] = []
     # a pseudo-terminal has no framing, and refuses to be given one twice
     plain = os.path.realpath(device).startswith("/dev/pts/")
     port = SerialTransport(
@@ -156,9 +157,11 @@ def _ask_framed(
             if framing not in question.framings:
                 continue
             heard += _listen(port, question, ask.QUIET_S)
-            identity = question.identity(heard)
-            if identity is not None:
-                return question, identity
+            put.append(question)
+            for one in put:  # an answer may come late
+                identity = one.identity(heard)
+                if identity is not None:
+                    return one, identity
         return _printable(heard)
     finally:
         port.close()
