@@ -27,6 +27,9 @@ FRAMES_PER_S = 30.0
 DAQ = "daq"
 WATCHDOG_AFTER_S = 10.0
 """Nothing real burns on the twin, and it often shares a busy machine with its station."""
+LID_MATTERS_V = 1.0
+"""Set-point up to which the lid may be open, to load a board. The voltage alone would not tell:
+above 37 V the supply's own interlock is faster than any look at it."""
 SCALE_ERROR_REL = 1e-4
 CAMERA_TURN_ERROR_RAD = 5e-5
 CAMERA_OFFSET_ERROR_MM = 0.02
@@ -259,6 +262,15 @@ def _profile(folder: Path, speed: float) -> Profile:
                 "silent_after_s": 5.0,
                 "poll_s": 0.5,
                 "watchdog_after_s": WATCHDOG_AFTER_S,
+                "rules": (
+                    {
+                        "name": "lid-open",
+                        "watch": "contact.lid.closed",
+                        "equals": False,
+                        "when": ({"watch": "bias.set_v", "magnitude_above": LID_MATTERS_V},),
+                    },
+                ),
             },
+            "contacts": ({"name": "lid", "driver": "bias_interlock"},),
         }
     )

@@ -91,6 +91,36 @@ def test_a_broken_rule_brings_the_bias_down_and_latches(
     assert watch.states[-1].trip is not None
 
 
+@pytest.mark.parametrize("voltage_v", [5.0, 30.0, 40.0])
+def test_a_lid_opened_under_bias_brings_it_down_and_one_without_bias_may_be_open(
+    line: Line, twin: Twin, voltage_v: float
+) -> None:
+    trips: list[Trip] = []
+    supervisor = Supervisor(
+        line,
+        twin.profile.safety,
+        on_state=lambda state: None,
+        on_trip=lambda trip, unverified: trips.append(trip),
+    )
+    for closed in (False, True):
+        twin.world.lid_closed = closed
+        supervisor.watch_once()
+        assert trips == []
+    bias_up(line, voltage_v)
+    supervisor.watch_once()
+    assert trips == []
+    twin.world.lid_closed = False
+    supervisor.watch_once()
+    assert [trip.rule for trip in trips] == ["lid-open"]
+    assert not twin.bias.output_is_on()
+    assert abs(twin.bias.true_voltage_v()) < 0.5
+    assert line.bias.read().set_v == 0.0
+    twin.world.lid_closed = True
+    supervisor.watch_once()
+    supervisor.reset()
+    bias_up(line, voltage_v)
+
+
 def test_a_trip_is_released_by_a_person_only_once_its_cause_is_gone(
     line: Line, watch: Watch, twin: Twin
 ) -> None:
