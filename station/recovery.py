@@ -148,12 +148,13 @@ class Recovery:
         if said == RETRY:
             return
         self._accepted.add(about.text)
-        if about in self._opening:
-            self._opening.remove(about)
         if said == SET_ASIDE:
             self._set_aside(about, known, answer)
         else:
             _CONTINUE.get(about.kind, _go_on)(self, about)
+        # only now: what could not be done is asked again
+        if about in self._opening:
+            self._opening.remove(about)
 
     def _with_origin(self, about: Discrepancy) -> Discrepancy:
         """A tile of which the journal says nothing may be in the notes of the records."""

@@ -283,6 +283,31 @@ def test_a_bias_above_what_was_set_sets_the_part_aside_where_nobody_sits(bench: 
     assert recovery.settle(nobody) == ()
 
 
+def test_a_part_that_could_not_be_set_aside_is_asked_about_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start()
+    part = bench.part("320TMG3LC000001", "tile_module")
+    assert bench.line.journal is not None
+    bench.line.journal.begin_run(
+        run_id="r", procedure="test_board", label="320TMG3LC000001", part_id=str(part.id)
+    )
+    bias_up(bench.line, 30.0)
+    bench.crash()
+    bench.line.bias.ramp_to(40.0, rate_v_per_s=5.0)
+    recovery = bench.start()
+
+    def full(*_: object) -> str:
+        raise db.StoreError("the disk is full", "the records")
+
+    monkeypatch.setattr("station.recovery.set_aside", full)
+    with pytest.raises(db.StoreError):
+        recovery.settle(Nobody())
+    monkeypatch.undo()
+    recovery.settle(Nobody())
+    assert list(set_aside_parts(bench.store)) == [part.id]
+
+
 def test_a_bias_left_on_is_brought_down_told_and_not_asked_about(bench: Bench) -> None:
     bench.start()
     bias_up(bench.line)
