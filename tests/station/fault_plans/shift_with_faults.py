@@ -285,7 +285,8 @@ def _judge(
 
 REMEDIES = re.compile(
     r"\b(check|retry|reconnect|ramp down|look|clear|home|close|take|correct|switch|scan|put|make|"
-    r"wait|free|release|find|stop|start|restart|replace|cool|reset|repeat|set aside|acknowledge|read)\b",
+    r"wait|free|release|find|stop|start|restart|replace|cool|reset|repeat|set aside|acknowledge|"
+    r"read)\b",
     re.IGNORECASE,
 )
 NAMES = re.compile(
