@@ -60,10 +60,14 @@ def errors_of(instrument: str) -> Iterator[None]:
 
 
 def names_its_errors(instrument: str) -> Callable[[_Class], _Class]:
-    """Class decorator: every instrument error that leaves a public method names the instrument."""
+    """Class decorator: every instrument error that leaves a public method names the instrument.
+
+    Inherited methods count as well.
+    """
 
     def decorated(driver: _Class) -> _Class:
-        for name, method in list(vars(driver).items()):
+        methods = {k: v for kind in reversed(driver.__mro__) for k, v in vars(kind).items()}
+        for name, method in methods.items():
             if isfunction(method) and not name.startswith("_"):
                 setattr(driver, name, errors_of(instrument)(method))
         return driver

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import serial
 
+from drivers.circulator import Circulator
 from drivers.clock import Clock
 from drivers.errors import (
     BrokenReply,
     InstrumentError,
     InstrumentRefused,
     MachineAlarm,
-    OrdersLost,
     SetpointRefused,
     WrongInstrument,
     names_its_errors,
@@ -23,7 +23,7 @@ from drivers.errors import (
 from drivers.julabo import protocol
 from drivers.julabo.protocol import ProtocolError, Status
 from drivers.roles import Identity
-from drivers.transport import Exchange, LineTransport, PortStatistics, SerialTransport
+from drivers.transport import Exchange, SerialTransport
 
 AGREE_K = 0.3
 """Two readings that follow each other may differ by this much; a bath takes longer."""
@@ -36,54 +36,21 @@ _Value = TypeVar("_Value")
 
 
 @names_its_errors("Julabo chiller")
-class Julabo:
+class Julabo(Circulator):
     """A Julabo circulator; fulfils the role ``Chiller``.
 
-    Opening reads and changes nothing. Every order is checked by the circulator's status and read
-    back. After a power loss a circulator stays stopped and has its own set-point again: ``running``
-    and ``setpoint_c`` then raise :class:`OrdersLost`, and ``resend`` gives the orders again.
-
-    Args:
-        transport: the port; the driver closes it.
-        lowest_c, highest_c: the lowest and the highest set-point that the site allows.
-        clock: taken like by every driver; nothing here waits in its time.
-        deadline_s: real seconds for one order; five commands with their pauses fit in. A question
-            has two seconds of them.
-
-    Raises:
-        WrongInstrument: something else answers.
-        InstrumentLost, InstrumentTimeout, BrokenReply: nobody, or nobody sensible, answers.
+    Every order is checked by the circulator's status and read back. Five commands with their pauses
+    fit in the deadline of an order; a question has two seconds of it. Everything else is as in
+    :class:`Circulator`.
     """
 
-    def __init__(
-        self,
-        transport: LineTransport,
-        *,
-        lowest_c: float,
-        highest_c: float,
-        clock: Clock | None = None,
-        deadline_s: float = 5.0,
-    ) -> None:
-        del clock
-        if not (math.isfinite(lowest_c) and math.isfinite(highest_c) and lowest_c < highest_c):
-            raise ValueError(f"limits must be finite and rising, got {lowest_c} to {highest_c}")
-        self._transport = transport
-        transport.instrument = "Julabo chiller"
-        self._limits_c = (lowest_c, highest_c)
-        self._deadline_s = deadline_s
-        self._ordered_c: float | None = None
-        self._ordered_on: bool | None = None
-        self._last_bath = (math.inf, -math.inf)
-        try:
-            self._version = ""
-            with transport.transaction(deadline_s=deadline_s) as exchange:
-                self._version = self._ask_version(exchange)
-            model, firmware = protocol.parse_version(self._version)
-            self._identity = Identity("Julabo", model, "", firmware, transport.port)
-            transport.verify = self._check_identity
-        except BaseException:
-            transport.close()
-            raise
+    INSTRUMENT = "Julabo chiller"
+    WHO = protocol.VERSION
+    SAME_K = 0.051
+    """Some models keep one decimal only."""
+    DEADLINE_S = 5.0
+
+    _last_bath = (math.inf, -math.inf)
 
     @classmethod
     def open(
@@ -96,7 +63,7 @@ class Julabo:
         baud: int = protocol.BAUD,
         framing: str = "7E1",
         pause_s: float = protocol.PAUSE_S,
-        deadline_s: float = 5.0,
+        deadline_s: float | None = None,
     ) -> "Julabo":
         """The circulator at a serial port."""
         if framing not in _FRAMING:
@@ -117,67 +84,26 @@ class Julabo:
             transport, lowest_c=lowest_c, highest_c=highest_c, clock=clock, deadline_s=deadline_s
         )
 
-    @property
-    def identity(self) -> Identity:
-        return self._identity
-
-    @property
-    def statistics(self) -> PortStatistics:
-        """How the transactions went."""
-        return self._transport.statistics
-
     # orders
 
-    def set_temperature(self, temperature_c: float) -> None:
-        """Write the set-point and read it back.
-
-        Raises:
-            SetpointRefused: outside the site's limits, with nothing sent, or outside those of the
-                circulator.
-            InstrumentRefused: the circulator is under the control of its panel.
-            MachineAlarm: it has an alarm.
-            InstrumentError: the set-point reads back as another one.
-        """
-        low_c, high_c = self._limits_c
-        if not low_c <= temperature_c <= high_c:
-            raise SetpointRefused(
-                f"the site allows {low_c:g} to {high_c:g} C, not {temperature_c:g}",
-                port=self._transport.port,
-            )
+    def _write_setpoint(self, temperature_c: float) -> None:
         command = protocol.set_setpoint(temperature_c)
         with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
             self._order(exchange, command)
             found_c = self._read(exchange, protocol.SETPOINT, protocol.parse_temperature)
             self._compare(exchange, command, found_c, temperature_c)
-        self._ordered_c = temperature_c
 
-    def start(self) -> None:
-        """Let it circulate and regulate; raises as :meth:`set_temperature`."""
-        self._switch(protocol.STARTED)
-
-    def stop(self) -> None:
-        """Stop circulating and regulating; raises as :meth:`set_temperature`."""
-        self._switch(protocol.STOPPED)
-
-    def resend(self) -> None:
-        """Give the last orders again, as is needed after a power loss."""
-        if self._ordered_c is not None:
-            self.set_temperature(self._ordered_c)
-        if self._ordered_on is not None:
-            self._switch(protocol.STARTED if self._ordered_on else protocol.STOPPED)
-
-    def _switch(self, mode: str) -> None:
-        command = protocol.set_mode(mode)
+    def _write_running(self, *, is_on: bool) -> None:
+        command = protocol.set_mode(protocol.STARTED if is_on else protocol.STOPPED)
         with self._transport.transaction(deadline_s=self._deadline_s) as exchange:
             status = self._order(exchange, command)
-            if status.is_started != (mode == protocol.STARTED):
+            if status.is_started != is_on:
                 raise InstrumentError(
                     f"the circulator says {status} after an order to "
-                    f"{'start' if mode == protocol.STARTED else 'stop'}",
+                    f"{'start' if is_on else 'stop'}",
                     port=exchange.port,
                     sent=command,
                 )
-        self._ordered_on = mode == protocol.STARTED
 
     def _order(self, exchange: Exchange, command: str) -> Status:
         """Send an ``out`` command when it can be heard; its consequences are in the status."""
@@ -203,42 +129,20 @@ class Julabo:
 
     # questions
 
-    def setpoint_c(self) -> float:
-        """The set-point that the circulator has.
-
-        Raises:
-            OrdersLost: it is not the one that was ordered.
-        """
+    def _read_setpoint_c(self) -> float:
         with self._question() as exchange:
             found_c = self._read(exchange, protocol.SETPOINT, protocol.parse_temperature)
-            if self._ordered_c is None or not _same(found_c, self._ordered_c):
+            if self._ordered_c is None or not self._same(found_c, self._ordered_c):
                 found_c = self._confirmed(exchange, protocol.SETPOINT, found_c)
-        if self._ordered_c is not None and not _same(found_c, self._ordered_c):
-            raise OrdersLost(
-                f"the set-point is {found_c:g} C, ordered were {self._ordered_c:g} C",
-                port=self._transport.port,
-            )
         return found_c
 
-    def running(self) -> bool:
-        """Whether it circulates and regulates.
-
-        Raises:
-            MachineAlarm: its status is an alarm, which does not tell.
-            OrdersLost: it is stopped although it was started, or the other way round.
-        """
+    def _read_running(self) -> tuple[bool, str]:
         with self._question() as exchange:
             status = self._status(exchange)
             if status.is_refusal:
                 status = self._status(exchange)
             self._refuse_alarm(status, exchange)
-        if self._ordered_on is not None and status.is_started != self._ordered_on:
-            raise OrdersLost(
-                f"the circulator was {'started' if self._ordered_on else 'stopped'} and now says "
-                f"{status}: it lost power, or was switched at its panel",
-                port=self._transport.port,
-            )
-        return status.is_started
+        return status.is_started, f"says {status}"
 
     def status(self) -> Status:
         """Its state or its error, as it says."""
@@ -264,10 +168,6 @@ class Julabo:
         with self._question() as exchange:
             found_c = self._read(exchange, protocol.EXTERNAL, protocol.parse_temperature)
             return self._confirmed(exchange, protocol.EXTERNAL, found_c)
-
-    def close(self) -> None:
-        """Give the port back; the circulator goes on as it is."""
-        self._transport.close()
 
     # the wire
 
@@ -307,12 +207,12 @@ class Julabo:
             )
 
     def _compare(self, exchange: Exchange, sent: str, found_c: float, wanted_c: float) -> None:
-        if not _same(found_c, wanted_c):
+        if not self._same(found_c, wanted_c):
             raise InstrumentError(
                 f"the set-point reads back as {found_c:g} C", port=exchange.port, sent=sent
             )
 
-    def _ask_version(self, exchange: Exchange) -> str:
+    def _ask_name(self, exchange: Exchange) -> str:
         exchange.send(protocol.VERSION)
         reply = exchange.receive().strip()
         try:
@@ -323,16 +223,6 @@ class Julabo:
             ) from error
         return reply
 
-    def _check_identity(self, exchange: Exchange) -> None:
-        found = self._ask_version(exchange)
-        if found != self._version:
-            raise WrongInstrument(
-                f"expected {self._version!r}, now {found!r} answers",
-                port=exchange.port,
-                sent=protocol.VERSION,
-            )
-
-
-def _same(found_c: float, wanted_c: float) -> bool:
-    # some models keep one decimal only
-    return abs(found_c - wanted_c) <= 0.051
+    def _identity_of(self, name: str) -> Identity:
+        model, firmware = protocol.parse_version(name)
+        return Identity("Julabo", model, "", firmware, self._transport.port)

@@ -50,3 +50,18 @@ def test_every_public_method_of_a_named_driver_names_it() -> None:
 
     with pytest.raises(InstrumentTimeout, match=r"^GRBL gantry: late"):
         Driver().modes()
+
+
+def test_what_a_named_driver_inherits_names_it_too() -> None:
+    class Circulator:
+        def running(self) -> None:
+            raise InstrumentTimeout("late", port="COM1")
+
+    @names_its_errors("Huber chiller")
+    class Driver(Circulator):
+        pass
+
+    with pytest.raises(InstrumentTimeout, match=r"^Huber chiller: late"):
+        Driver().running()
+    with pytest.raises(InstrumentTimeout, match=r"^late"):
+        Circulator().running()
