@@ -1,6 +1,7 @@
 """Touching the limit switches again: what a controller that counts steps can't know by itself."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drivers.errors import MotionStopped
@@ -29,6 +30,42 @@ class HomeDeviation:
     @property
     def largest_mm(self) -> float:
         return max(abs(value) for value in self.mm)
+
+
+def compare_switches(
+    pressed: Callable[[int], bool],
+    go: Callable[[int, float], None],
+    switches: Sequence[tuple[float, int]],
+    *,
+    window_mm: float,
+    resolution_mm: float,
+    port: str,
+) -> HomeDeviation:
+    """Find the switches of all axes, z first; each axis is left ``window_mm`` before its own.
+
+    Args:
+        pressed: whether the switch of an axis (0 to 2) is closed.
+        go: moves an axis to a place, mm, and returns on arrival.
+        switches: place, mm, and direction of homing, +1 or -1, of the switch of each axis.
+
+    Raises:
+        MotionStopped: a switch is not within the window.
+    """
+    found: dict[int, float] = {}
+    for axis in (2, 0, 1):
+        expected_mm, towards = switches[axis]
+        place_mm = find_switch(
+            functools.partial(pressed, axis),
+            functools.partial(go, axis),
+            expected_mm=expected_mm,
+            towards=towards,
+            window_mm=window_mm,
+            resolution_mm=resolution_mm,
+            port=port,
+        )
+        found[axis] = place_mm - expected_mm
+        go(axis, expected_mm - towards * window_mm)
+    return HomeDeviation((found[0], found[1], found[2]), resolution_mm)
 
 
 def find_switch(

@@ -8,37 +8,46 @@ from collections.abc import Generator
 
 from drivers.clock import Clock, real_s
 from drivers.errors import (
-    BrokenReply,
     InstrumentRefused,
     MachineAlarm,
     MotionStopped,
     NotHomed,
-    SetpointRefused,
     names_its_errors,
+)
+from drivers.gantry_moves import (
+    AXES,
+    OneMove,
+    agreed_position,
+    check_arrival,
+    check_target,
+    named_axes,
+    whole_target,
 )
 from drivers.grbl import protocol
 from drivers.grbl.controller import HELD, MOVING, GrblController
 from drivers.grbl.outputs import GrblVacuumGripper
-from drivers.grbl.protocol import AXES, Status, Triple
+from drivers.grbl.protocol import Status, Triple
+from drivers.grbl.readiness import (
+    HOMED,
+    UNANSWERING,
+    check_answering,
+    check_coordinates,
+    check_settings,
+    set_coordinates,
+)
 from drivers.roles import Identity, Position
-from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, find_switch
+from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, compare_switches
 from drivers.transport import PortStatistics
 
 __all__ = ["GrblGantry", "GrblVacuumGripper"]
 
 ARRIVAL_TOLERANCE_MM = 0.02
-OFFSET_TOLERANCE_MM = 0.0015
 HOMING_DEADLINE_S = 180.0
 LEAST_WAIT_S = 5.0
 MOVE_MARGIN_S = 10.0
-READINGS = 4
-UNANSWERING = (*HELD, "Sleep")
-"""States in which the controller answers status requests only."""
 TOUCH_MM_PER_MIN = 600.0
 STOP_WITHIN_S = 3.0
 """Real seconds after which a homing that does not end by itself is broken off."""
-HOMED_TOOL = 77
-"""The tool number that marks a homed machine: GRBL forgets it with its position at every reset."""
 
 
 @names_its_errors("GRBL gantry")
@@ -97,7 +106,7 @@ class GrblGantry:
         if self.controller.status().mode in UNANSWERING:
             # held, it answers no lines: what it said last holds until it restarts
             return self._homed_at == self.controller.restarts
-        homed = f"T{HOMED_TOOL}" in self.controller.modes()
+        homed = HOMED in self.controller.modes()
         self._homed_at = self.controller.restarts if homed else None
         return homed
 
@@ -110,7 +119,7 @@ class GrblGantry:
                 is moving.
         """
         with self._moving():
-            self._check_settings()
+            check_settings(self.controller)
             stops = self._stops
             self._homing = True
             try:
@@ -122,8 +131,8 @@ class GrblGantry:
                 self._homing = False
             if stops != self._stops:
                 raise self._stopped("homing")
-            self._set_coordinates()
-            self.controller.command(f"T{HOMED_TOOL}")
+            set_coordinates(self.controller, self._travel_mm)
+            self.controller.command(HOMED)
             self._homed_at = self.controller.restarts
 
     def compare_home(
@@ -142,27 +151,23 @@ class GrblGantry:
         """
         with self._moving():
             stops = self._stops
-            self._check_settings()
-            self._check_answering()
-            self._check_coordinates()
+            check_settings(self.controller)
+            check_answering(self.controller)
+            check_coordinates(self.controller)
+            go = functools.partial(self._go_along, stops=stops)
+            switches = [(self._switch_mm(axis), self._towards(axis)) for axis in range(len(AXES))]
             for axis in (2, 0, 1):
-                self._go_along(axis, self._switch_mm(axis) - self._towards(axis) * window_mm, stops)
-            found: dict[int, float] = {}
+                expected_mm, towards = switches[axis]
+                go(axis, expected_mm - towards * window_mm)
             with self._limits_off():
-                for axis in (2, 0, 1):
-                    expected_mm = self._switch_mm(axis)
-                    place_mm = find_switch(
-                        functools.partial(self._is_pressed, axis),
-                        functools.partial(self._go_along, axis, stops=stops),
-                        expected_mm=expected_mm,
-                        towards=self._towards(axis),
-                        window_mm=window_mm,
-                        resolution_mm=resolution_mm,
-                        port=self.controller.port,
-                    )
-                    found[axis] = place_mm - expected_mm
-                    self._go_along(axis, expected_mm - self._towards(axis) * window_mm, stops)
-            return HomeDeviation((found[0], found[1], found[2]), resolution_mm)
+                return compare_switches(
+                    self._is_pressed,
+                    go,
+                    switches,
+                    window_mm=window_mm,
+                    resolution_mm=resolution_mm,
+                    port=self.controller.port,
+                )
 
     def _towards(self, axis: int) -> int:
         mask = int(self.controller.settings.get(protocol.HOMING_DIRECTION, 0))
@@ -215,24 +220,25 @@ class GrblGantry:
             MachineAlarm: an alarm, at a limit switch for example.
             InstrumentRefused: another move is under way, or the controller refuses.
         """
-        target = {
-            axis: value
-            for axis, value in zip(AXES, (x_mm, y_mm, z_mm), strict=True)
-            if value is not None
-        }
-        self._check_target(target, feed_mm_per_min)
+        target = named_axes(x_mm, y_mm, z_mm)
+        check_target(
+            target,
+            feed_mm_per_min,
+            travel_mm=self._travel_mm,
+            rates_mm_per_min=self._rates,
+            port=self.controller.port,
+        )
         with self._moving():
             stops = self._stops
-            self._check_settings()
-            status = self._check_answering()
-            self._check_coordinates()
+            check_settings(self.controller)
+            status = check_answering(self.controller)
+            check_coordinates(self.controller)
             if not target:
                 return
             start = self.controller.work_position(status)
             words = "".join(f"{axis.upper()}{value:.3f}" for axis, value in target.items())
             self.controller.command(f"$J=G21G90{words}F{feed_mm_per_min:.1f}")
-            x, y, z = (target.get(axis, here) for axis, here in zip(AXES, start, strict=True))
-            self._wait_for_arrival(start, (x, y, z), feed_mm_per_min, stops)
+            self._wait_for_arrival(start, whole_target(target, start), feed_mm_per_min, stops)
 
     def position(self) -> Position:
         """Where the controller believes to be.
@@ -315,95 +321,12 @@ class GrblGantry:
             self.controller.close()
 
     def _read_twice(self) -> Triple:
-        """Two readings that agree, since nothing tells a digit that was misread on the line.
+        """Two readings that agree; one while something moves."""
+        return agreed_position(self._read_position, port=self.controller.port, sent="?")
 
-        While something moves no two agree; then one reading has to do.
-        """
-        seen: list[Triple] = []
-        for _ in range(READINGS):
-            status = self.controller.status()
-            seen.append(self.controller.work_position(status))
-            if status.mode in MOVING or seen[-1:] == seen[-2:-1]:
-                return seen[-1]
-        raise BrokenReply(
-            "the position is another one at each reading", port=self.controller.port, sent="?"
-        )
-
-    def _check_settings(self) -> None:
-        for number, meaning in (
-            (protocol.HOMING, "homing"),
-            (protocol.SOFT_LIMITS, "soft limits"),
-        ):
-            if not self.controller.settings.get(number):
-                raise InstrumentRefused(
-                    f"{meaning} are not enabled" if meaning.endswith("s") else "homing is off",
-                    port=self.controller.port,
-                    sent=protocol.SETTINGS,
-                    advice=f"Set ${number}=1 on the controller, then reconnect.",
-                )
-
-    def _check_target(self, target: dict[str, float], feed_mm_per_min: float) -> None:
-        for axis, value in target.items():
-            travel = self._travel_mm[AXES.index(axis)]
-            if not (math.isfinite(value) and 0 <= value <= travel):
-                raise SetpointRefused(
-                    f"{axis} = {value} mm is outside the travel of 0 to {travel:g} mm",
-                    port=self.controller.port,
-                )
-        rates = [self._rates[AXES.index(axis)] for axis in target] or [max(self._rates)]
-        if not (math.isfinite(feed_mm_per_min) and 0 < feed_mm_per_min <= max(rates)):
-            raise SetpointRefused(
-                f"a feed of {feed_mm_per_min} mm/min is outside 0 to {max(rates):g} mm/min",
-                port=self.controller.port,
-            )
-
-    def _offset(self) -> Triple:
-        x, y, z = (-length for length in self._travel_mm)
-        return x, y, z
-
-    def _set_coordinates(self) -> None:
-        """Make the work coordinates run from 0 to the travel, and read that back."""
-        command = self.controller.command
-        command("G21G90G94G54")
-        offsets = self.controller.offsets()
-        if not _close(offsets["G92"], (0.0, 0.0, 0.0)):
-            command("G92.1")
-        if not _close(offsets["G54"], self._offset()):
-            x, y, z = self._offset()
-            command(f"G10L2P1X{x:.3f}Y{y:.3f}Z{z:.3f}")
-        offsets = self.controller.offsets()
-        total = tuple(
-            sum(parts) for parts in zip(offsets["G54"], offsets["G92"], offsets["TLO"], strict=True)
-        )
-        if not _close(total, self._offset()):
-            raise InstrumentRefused(
-                f"the work offset reads back {total} instead of {self._offset()}",
-                port=self.controller.port,
-                sent=protocol.OFFSETS,
-                advice="Retry the homing; if it fails again, check the controller's memory.",
-            )
-
-    def _check_answering(self) -> Status:
+    def _read_position(self) -> tuple[Triple, bool]:
         status = self.controller.status()
-        if status.mode in UNANSWERING:
-            raise InstrumentRefused(
-                f"the controller is in {status.state}",
-                port=self.controller.port,
-                sent="?",
-                advice="Close the door or release the hold at the controller, then go on.",
-            )
-        return status
-
-    def _check_coordinates(self) -> None:
-        modes = self.controller.modes()
-        if f"T{HOMED_TOOL}" not in modes:
-            raise NotHomed("the gantry is not homed", port=self.controller.port)
-        if "G54" not in modes:
-            raise NotHomed(
-                "somebody changed the coordinate system of the controller",
-                port=self.controller.port,
-                sent=protocol.MODES,
-            )
+        return self.controller.work_position(status), status.mode in MOVING
 
     def _wait_for_arrival(self, start: Triple, goal: Triple, feed: float, stops: int) -> None:
         clock = self.controller.clock
@@ -439,18 +362,13 @@ class GrblGantry:
     def _check_arrival(self, status: Status, goal: Triple, stops: int) -> None:
         if stops != self._stops:
             raise self._stopped("a move")
-        here = self.controller.work_position(status)
-        if not self._is_at(here, goal):
-            here = self._read_twice()
-        if not self._is_at(here, goal):
-            raise MotionStopped(
-                f"a move ended at {_shown(here)} instead of {_shown(goal)} mm",
-                port=self.controller.port,
-            )
-
-    def _is_at(self, here: Triple, goal: Triple) -> bool:
-        tolerance = ARRIVAL_TOLERANCE_MM + self._step_mm
-        return all(abs(a - b) <= tolerance for a, b in zip(here, goal, strict=True))
+        check_arrival(
+            self.controller.work_position(status),
+            goal,
+            tolerance_mm=ARRIVAL_TOLERANCE_MM + self._step_mm,
+            read_again=self._read_twice,
+            port=self.controller.port,
+        )
 
     def _alarm(self) -> MachineAlarm:
         number = self.controller.last_alarm
@@ -462,30 +380,5 @@ class GrblGantry:
     def _stopped(self, what: str) -> MotionStopped:
         return MotionStopped(f"{what} was stopped on request", port=self.controller.port)
 
-    def _moving(self) -> "_OneMove":
-        return _OneMove(self._motion, self.controller.port)
-
-
-class _OneMove:
-    def __init__(self, lock: threading.Lock, port: str) -> None:
-        self._lock = lock
-        self._port = port
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise InstrumentRefused(
-                "the gantry is moving already",
-                port=self._port,
-                advice="Wait for the end of the move, or stop it.",
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def _close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(abs(a - b) <= OFFSET_TOLERANCE_MM for a, b in zip(one, other, strict=True))
-
-
-def _shown(position: Triple) -> str:
-    return "({:.3f}, {:.3f}, {:.3f})".format(*position)
+    def _moving(self) -> OneMove:
+        return OneMove(self._motion, self.controller.port)

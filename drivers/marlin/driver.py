@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from drivers.clock import Clock, real_s
 from drivers.errors import (
-    BrokenReply,
     InstrumentError,
     InstrumentInterrupted,
     InstrumentRefused,
@@ -16,14 +15,23 @@ from drivers.errors import (
     MachineAlarm,
     MotionStopped,
     NotHomed,
-    SetpointRefused,
     names_its_errors,
+)
+from drivers.gantry_moves import (
+    AXES,
+    OneMove,
+    agreed_position,
+    check_arrival,
+    check_target,
+    named_axes,
+    shown,
+    whole_target,
 )
 from drivers.marlin import protocol
 from drivers.marlin.controller import MarlinController
-from drivers.marlin.protocol import AXES, DUET, Triple
+from drivers.marlin.protocol import DUET, Triple
 from drivers.roles import Identity, Position
-from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, find_switch
+from drivers.touching import RESOLUTION_MM, WINDOW_MM, HomeDeviation, compare_switches
 
 ARRIVAL_TOLERANCE_MM = 0.03
 HOMING_DEADLINE_S = 180.0
@@ -33,7 +41,6 @@ STOP_WITHIN_S = 3.0
 """Real seconds after which a motion that a stop does not end is killed."""
 STATUS_POLL_S = 0.1
 TOUCH_MM_PER_MIN = 600.0
-READINGS = 4
 
 
 @dataclass(frozen=True)
@@ -181,33 +188,26 @@ class MarlinGantry:
             stops = self._stops
             if not self.is_homed():
                 raise NotHomed("the gantry is not homed", port=self.controller.port)
-            found: dict[int, float] = {}
-            ends = self._switches()
+            names, switches = self._switches()
             self.controller.command(self._dialect.limits_off)
             try:
-                for axis in (2, 0, 1):
-                    name, towards = ends[axis]
-                    expected_mm = self._travel_mm[axis] if towards > 0 else 0.0
-                    go = functools.partial(self._go_along, axis, stops=stops)
-                    found[axis] = -expected_mm + find_switch(
-                        functools.partial(self._is_pressed, name),
-                        go,
-                        expected_mm=expected_mm,
-                        towards=towards,
-                        window_mm=window_mm,
-                        resolution_mm=resolution_mm,
-                        port=self.controller.port,
-                    )
-                    go(expected_mm - towards * window_mm)
+                return compare_switches(
+                    lambda axis: self.endstops()[names[axis]],
+                    functools.partial(self._go_along, stops=stops),
+                    switches,
+                    window_mm=window_mm,
+                    resolution_mm=resolution_mm,
+                    port=self.controller.port,
+                )
             finally:
                 self.controller.command(self._dialect.limits_on)
-            return HomeDeviation((found[0], found[1], found[2]), resolution_mm)
 
-    def _switches(self) -> list[tuple[str, int]]:
-        """Name and direction of the switch of each axis; the low end where the name is silent."""
+    def _switches(self) -> tuple[list[str], list[tuple[float, int]]]:
+        """Names of the switches, and places and directions; the low end where a name is silent."""
         inputs = self.endstops()
-        ends = []
-        for axis in AXES:
+        names: list[str] = []
+        switches: list[tuple[float, int]] = []
+        for axis, travel_mm in zip(AXES, self._travel_mm, strict=True):
             name = next((n for n in (f"{axis}_min", f"{axis}_max", axis) if n in inputs), None)
             if name is None:
                 raise InstrumentRefused(
@@ -215,11 +215,9 @@ class MarlinGantry:
                     port=self.controller.port,
                     sent=protocol.ENDSTOPS,
                 )
-            ends.append((name, 1 if name.endswith("_max") else -1))
-        return ends
-
-    def _is_pressed(self, name: str) -> bool:
-        return self.endstops()[name]
+            names.append(name)
+            switches.append((travel_mm, 1) if name.endswith("_max") else (0.0, -1))
+        return names, switches
 
     def _go_along(self, axis: int, place_mm: float, stops: int) -> None:
         start = self._read_position()
@@ -254,12 +252,14 @@ class MarlinGantry:
             MachineAlarm: the controller halted or restarted.
             InstrumentRefused: another move is under way, or the controller refuses.
         """
-        target = {
-            axis: value
-            for axis, value in zip(AXES, (x_mm, y_mm, z_mm), strict=True)
-            if value is not None
-        }
-        self._check_target(target, feed_mm_per_min)
+        target = named_axes(x_mm, y_mm, z_mm)
+        check_target(
+            target,
+            feed_mm_per_min,
+            travel_mm=self._travel_mm,
+            rates_mm_per_min=self._rates,
+            port=self.controller.port,
+        )
         with self._moving():
             stops, restarts = self._stops, self.controller.restarts
             if not self.is_homed():
@@ -267,9 +267,8 @@ class MarlinGantry:
             if not target:
                 return
             start = self._read_position()
-            x, y, z = (target.get(axis, here) for axis, here in zip(AXES, start, strict=True))
-            clock = self.controller.clock
-            self._leg = _Leg(start, (x, y, z), feed_mm_per_min, clock.now_s())
+            began_s = self.controller.clock.now_s()
+            self._leg = _Leg(start, whole_target(target, start), feed_mm_per_min, began_s)
             try:
                 self._go(target, self._leg, stops, restarts)
             except (InstrumentInterrupted, MachineAlarm) as error:
@@ -379,14 +378,13 @@ class MarlinGantry:
         self._wait(2 * math.dist(start, goal) / slowest * 60 + MOVE_MARGIN_S, stops, "a move")
         if stops != self._stops:
             raise self._stopped("a move")
-        here = self._read_position()
-        if any(abs(a - b) > ARRIVAL_TOLERANCE_MM for a, b in zip(here, goal, strict=True)):
-            here = self._read_twice()
-        if any(abs(a - b) > ARRIVAL_TOLERANCE_MM for a, b in zip(here, goal, strict=True)):
-            raise MotionStopped(
-                f"a move ended at {_shown(here)} instead of {_shown(goal)} mm",
-                port=self.controller.port,
-            )
+        check_arrival(
+            self._read_position(),
+            goal,
+            tolerance_mm=ARRIVAL_TOLERANCE_MM,
+            read_again=self._read_twice,
+            port=self.controller.port,
+        )
 
     def _wait(self, within_s: float, stops: int, what: str) -> None:
         """Until the controller stands still."""
@@ -436,14 +434,9 @@ class MarlinGantry:
         return x, y, z
 
     def _read_twice(self) -> Triple:
-        """Two readings that agree: a digit that was misread on the line is not believed."""
-        seen = [self._read_position()]
-        while len(seen) < READINGS:
-            seen.append(self._read_position())
-            if seen[-1] == seen[-2]:
-                return seen[-1]
-        raise BrokenReply(
-            "the position is another one at each reading",
+        """Two readings that agree, at a standstill."""
+        return agreed_position(
+            lambda: (self._read_position(), False),
             port=self.controller.port,
             sent=protocol.POSITION,
         )
@@ -467,29 +460,12 @@ class MarlinGantry:
         x, y, z = (b - a for a, b in zip(low, high, strict=True))
         if given is not None and any(a > b + 1e-6 for a, b in zip(given, (x, y, z), strict=True)):
             raise InstrumentRefused(
-                f"the controller's travel is {_shown((x, y, z))} mm, not {_shown(given)}",
+                f"the controller's travel is {shown((x, y, z))} mm, not {shown(given)}",
                 port=self.controller.port,
                 sent=self._dialect.limits,
                 advice="Correct the travel in the site profile or in the controller.",
             )
         return low, given or (x, y, z)
-
-    def _check_target(self, target: dict[str, float], feed_mm_per_min: float) -> None:
-        for axis, value in target.items():
-            travel = self._travel_mm[AXES.index(axis)]
-            if not (math.isfinite(value) and 0 <= value <= travel):
-                raise SetpointRefused(
-                    f"{axis} = {value} mm is outside the travel of 0 to {travel:g} mm",
-                    port=self.controller.port,
-                )
-        highest = math.inf
-        if self._rates is not None:
-            highest = max(self._rates[AXES.index(axis)] for axis in target or AXES)
-        if not (math.isfinite(feed_mm_per_min) and 0 < feed_mm_per_min <= highest):
-            raise SetpointRefused(
-                f"a feed of {feed_mm_per_min} mm/min is outside 0 to {highest:g} mm/min",
-                port=self.controller.port,
-            )
 
     def _forget_home(self) -> None:
         self._unsure = True
@@ -513,26 +489,5 @@ class MarlinGantry:
             advice="Make sure that the way is free, then home the gantry.",
         )
 
-    def _moving(self) -> "_OneMove":
-        return _OneMove(self._motion, self.controller.port)
-
-
-class _OneMove:
-    def __init__(self, lock: threading.Lock, port: str) -> None:
-        self._lock = lock
-        self._port = port
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise InstrumentRefused(
-                "the gantry is moving already",
-                port=self._port,
-                advice="Wait for the end of the move, or stop it.",
-            )
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def _shown(position: Triple) -> str:
-    return "({:.3f}, {:.3f}, {:.3f})".format(*position)
+    def _moving(self) -> OneMove:
+        return OneMove(self._motion, self.controller.port)

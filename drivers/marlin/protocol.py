@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from drivers.errors import BrokenReply
 
-AXES = ("x", "y", "z")
 BAUDS = {"marlin": 115200, "smoothie": 115200, "duet": 115200}
 TERMINATOR = b"\n"
 MAX_LINE_CHARS = 90

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from drivers.clock import Clock, RealClock
 from drivers.faults import LineFaults
+from drivers.gantry_moves import AXES
 from drivers.loopback import PtyEnd
 from drivers.marlin import protocol
 from drivers.marlin.machine import Machine, Steps
-from drivers.marlin.protocol import AXES, DUET, MARLIN, SMOOTHIE, Dialect, Triple
+from drivers.marlin.protocol import DUET, MARLIN, SMOOTHIE, Dialect, Triple
 
 POLL_S = 0.002
 STOP_COMMANDS = ("M410", "M112")
