@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-from drivers.grbl.protocol import AXES, MAX_TOOL, Triple
+from drivers.gantry_moves import AXES
+from drivers.grbl.protocol import MAX_TOOL, Triple
 
 MODAL_GROUPS = {
     "motion": ("G0", "G1"),

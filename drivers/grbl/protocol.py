@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from drivers.errors import BrokenReply
 
-AXES = ("x", "y", "z")
 TERMINATOR = b"\r\n"
 BAUD = 115200
 RECEIVE_BUFFER_BYTES = 128
