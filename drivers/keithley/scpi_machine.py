@@ -3,7 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from drivers.faults import LineFaults
@@ -34,7 +34,6 @@ class ScpiMachine(ABC):
     """
 
     NAME: ClassVar[str]
-    ERRORS: ClassVar[Mapping[int, str]]
     ERROR_QUEUE_LENGTH: ClassVar[int]
 
     def __init__(
@@ -50,7 +49,7 @@ class ScpiMachine(ABC):
         self._terminator = terminator
         self._unread = bytearray()
         self._lock = threading.RLock()
-        self._errors: deque[int] = deque()
+        self._errors: deque[str] = deque()
         self._end: SocketEnd | PtyEnd
         if link == "tcp":
             self._end = SocketEnd(
@@ -125,12 +124,12 @@ class ScpiMachine(ABC):
 
     def _queue_error(self, code: int) -> None:
         if len(self._errors) >= self.ERROR_QUEUE_LENGTH:
-            self._errors[-1] = QUEUE_OVERFLOW
+            self._errors[-1] = self._format_error(QUEUE_OVERFLOW)
         else:
-            self._errors.append(code)
+            self._errors.append(self._format_error(code))
 
     def _next_error(self, _: str) -> str:
-        return self._format_error(self._errors.popleft() if self._errors else 0)
+        return self._errors.popleft() if self._errors else self._format_error(0)
 
     def _clear(self, _: str) -> None:
         self._errors.clear()

@@ -1,8 +1,6 @@
 """A Keithley 2450 that listens on a TCP socket and drives a load."""
 
 import math
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +10,8 @@ import numpy as np
 from drivers.clock import Clock, RealClock
 from drivers.faults import LineFaults
 from drivers.keithley import protocol
-from drivers.keithley.scpi_machine import ScpiError, number, switch
-from drivers.loopback import SocketEnd
+from drivers.keithley.scpi_machine import Action, ScpiError, number, switch
+from drivers.keithley.source_machine import SourceMachine
 from drivers.supply.terminals import Terminals
 
 SETTLING_TIME_S = 0.002
@@ -40,7 +38,7 @@ class _State:
     limited: bool = field(default=False)
 
 
-class Keithley2450Simulator:
+class Keithley2450Simulator(SourceMachine[_State]):
     """A 2450 on ``TCPIP::<host>::<port>::SOCKET`` whose terminals see ``load``.
 
     The output settles exponentially, sags to where the load draws the current limit, is held by
@@ -58,6 +56,9 @@ class Keithley2450Simulator:
         utc_now: time of the entries in the error queue.
         faults: what goes wrong with the replies.
     """
+
+    NAME = "keithley-2450"
+    ERROR_QUEUE_LENGTH = protocol.ERROR_QUEUE_LENGTH
 
     def __init__(
         self,
@@ -85,89 +86,20 @@ class Keithley2450Simulator:
         self._language = language
         self._identity = identity
         self._utc_now = utc_now
-        self._lock = threading.RLock()
         self._state = _State()
-        self._errors: deque[tuple[int, str]] = deque()
         self._last: dict[str, str] = {}
         self.terminals = Terminals(load, self._clock, settling_s=SETTLING_TIME_S)
-        self.faults = faults or LineFaults()
-        self._end = SocketEnd(
-            self._answer_line, name="keithley-2450", host=host, port=port, faults=self.faults
-        )
-        self._commands = [
-            (protocol.header_pattern(header), action)
-            for header, action in self._vocabulary().items()
-        ]
+        super().__init__(host=host, port=port, faults=faults)
 
-    @property
-    def address(self) -> str:
-        """The VISA address; known once started."""
-        return f"TCPIP::{self._end.host}::{self._end.port}::SOCKET"
-
-    def start(self) -> None:
-        self._end.start()
-
-    def stop(self) -> None:
-        self._end.stop()
-
-    def power_cycle(self) -> None:
-        """Lose everything that does not survive the mains switch."""
-        with self._lock:
-            self._state = _State()
-            self._errors.clear()
-            self._drive()
-
-    def press_output_button(self) -> None:
-        """Toggle the output at the front panel, as a person could."""
-        with self._lock:
-            self._switch_output("OFF" if self._state.output_on else "ON")
-
-    def turn_knob(self, voltage_v: float) -> None:
-        """Change the set-point at the front panel."""
-        with self._lock:
-            self._state.set_v = voltage_v
-            self._drive()
+    def _restarted(self) -> _State:
+        return _State()
 
     def true_limits(self) -> tuple[float, float]:
         """Over-voltage protection (V) and current limit (A) that hold now, for tests."""
         with self._lock:
             return self._protection_v(), self._state.current_limit_a
 
-    def output_is_on(self) -> bool:
-        """The true state, for tests and the twin."""
-        with self._lock:
-            self._check_interlock()
-            return self._state.output_on
-
-    def true_voltage_v(self) -> float:
-        """The voltage at the terminals now, for tests and the twin."""
-        with self._lock:
-            self._check_interlock()
-            return self.terminals.voltage_v()
-
-    def _answer_line(self, line: bytes) -> bytes | None:
-        replies = []
-        with self._lock:
-            self._check_interlock()
-            for message in line.decode("latin-1").strip("\r ").split(";"):
-                if message.strip():
-                    try:
-                        reply = self._execute(message.strip())
-                    except ScpiError as error:
-                        self._queue_error(error.code)
-                        break
-                    if reply is not None:
-                        replies.append(reply)
-        return ";".join(replies).encode() + b"\n" if replies else None
-
-    def _execute(self, message: str) -> str | None:
-        header, _, argument = message.partition(" ")
-        for pattern, action in self._commands:
-            if pattern.fullmatch(header):
-                return action(argument.strip())
-        raise ScpiError(-113)
-
-    def _vocabulary(self) -> dict[str, Callable[[str], str | None]]:
+    def _vocabulary(self) -> dict[str, Action]:
         return {
             "*IDN?": lambda _: self.faults.identity(self._identity),
             "*LANG?": lambda _: self._language,
@@ -213,22 +145,16 @@ class Keithley2450Simulator:
             ":FETCh?": self._fetch,
         }
 
-    def _queue_error(self, code: int) -> None:
-        at = self._utc_now().strftime("%Y/%m/%d %H:%M:%S.%f")[:-3]
-        if len(self._errors) >= protocol.ERROR_QUEUE_LENGTH:
-            self._errors[-1] = (-350, at)
-        else:
-            self._errors.append((code, at))
+    def _format_error(self, code: int) -> str:
+        at = self._utc_now().strftime("%Y/%m/%d %H:%M:%S.%f")[:-3] if code else ""
+        return protocol.format_error(code, at)
 
-    def _next_error(self, _: str) -> str:
-        return protocol.format_error(*(self._errors.popleft() if self._errors else (0, "")))
+    def _format_number(self, value: float) -> str:
+        return protocol.format_number(value)
 
     def _reset(self, _: str) -> None:
         self._state = _State()
         self._drive()
-
-    def _clear(self, _: str) -> None:
-        self._errors.clear()
 
     def _set_source_function(self, argument: str) -> None:
         function = argument.strip('"').upper()[:4]
@@ -292,7 +218,7 @@ class Keithley2450Simulator:
         self._state.output_on = on
         self._drive()
 
-    def _check_interlock(self) -> None:
+    def _let_pass(self) -> float:
         if (
             self._state.output_on
             and abs(self._state.set_v) > protocol.INTERLOCK_FREE_MAX_V
@@ -300,6 +226,7 @@ class Keithley2450Simulator:
         ):
             self._state.output_on = False
             self._drive()
+        return self._clock.now_s()
 
     def _drive(self) -> None:
         """Send the output stage to where the settings want it."""
@@ -322,7 +249,7 @@ class Keithley2450Simulator:
 
     def _read(self, argument: str) -> str:
         self._clock.sleep(self._state.nplc / protocol.POWER_LINE_HZ)
-        self._check_interlock()
+        self._let_pass()
         voltage_v = self.terminals.voltage_v()
         limited = self._limited()
         current_a = self.terminals.current_a()

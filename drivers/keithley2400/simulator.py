@@ -11,11 +11,11 @@ from drivers.keithley.scpi_machine import (
     Action,
     Link,
     ScpiError,
-    ScpiMachine,
     choice,
     number,
     switch,
 )
+from drivers.keithley.source_machine import SourceMachine
 from drivers.keithley2400 import protocol
 from drivers.keithley2400.state import State, Sweep
 from drivers.supply.terminals import Terminals
@@ -25,7 +25,7 @@ OFF_LIMIT = 0.005
 """Part of the current range that is left as the limit while the output is off."""
 
 
-class Keithley2400Simulator(ScpiMachine):
+class Keithley2400Simulator(SourceMachine[State]):
     """A 2400 whose terminals see ``load``; its state outlives its clients.
 
     Args:
@@ -39,7 +39,6 @@ class Keithley2400Simulator(ScpiMachine):
     """
 
     NAME = "keithley-2400"
-    ERRORS = protocol.ERRORS
     ERROR_QUEUE_LENGTH = protocol.ERROR_QUEUE_LENGTH
 
     def __init__(
@@ -74,36 +73,9 @@ class Keithley2400Simulator(ScpiMachine):
         self.terminals = Terminals(load, self._clock, capacitance_f=capacitance_f)
         super().__init__(link=link, terminator=terminator, host=host, port=port, faults=faults)
 
-    def power_cycle(self) -> None:
-        """Lose everything that does not survive the mains switch."""
-        with self._lock:
-            enable = self._state.output_enable
-            self._state = State(output_enable=enable)
-            self._sweep = None
-            self._errors.clear()
-            self._drive()
-
-    def press_output_button(self) -> None:
-        """Toggle the output at the front panel, as a person could."""
-        with self._lock:
-            self._switch_output("OFF" if self._state.output_on else "ON")
-
-    def turn_knob(self, voltage_v: float) -> None:
-        """Change the set-point at the front panel."""
-        with self._lock:
-            self._state.set_v = voltage_v
-            self._drive()
-
-    def output_is_on(self) -> bool:
-        """The true state, for tests and the twin."""
-        with self._lock:
-            self._let_pass()
-            return self._state.output_on
-
-    def true_voltage_v(self) -> float:
-        """The voltage at the terminals now, for tests and the twin."""
-        with self._lock:
-            return self.terminals.voltage_v(at_s=self._let_pass())
+    def _restarted(self) -> State:
+        self._sweep = None
+        return State(output_enable=self._state.output_enable)
 
     def true_limits(self) -> tuple[float, float]:
         """Over-voltage protection (V) and compliance (A) that hold now, for tests."""
@@ -239,22 +211,6 @@ class Keithley2400Simulator(ScpiMachine):
         self._state.output_on = on
         self._drive()
 
-    def _set(self, name: str, convert: Callable[[str], object]) -> Action:
-        def action(argument: str) -> None:
-            setattr(self._state, name, convert(argument))
-            self._drive()
-
-        return action
-
-    def _say(self, name: str) -> Action:
-        def action(_: str) -> str:
-            value = getattr(self._state, name)
-            if isinstance(value, bool):
-                return str(int(value))
-            return value if isinstance(value, str) else protocol.format_number(value)
-
-        return action
-
     def _protection(self, argument: str) -> float:
         if argument.upper() in ("NONE", "DEF", "MAX"):
             return math.inf
@@ -287,6 +243,9 @@ class Keithley2400Simulator(ScpiMachine):
         if not set(given) <= {"VOLT", "CURR", "RES", "TIME", "STAT"}:
             raise ScpiError(-224)
         return ",".join(name for name in protocol.ALL_ELEMENTS.split(",") if name in given)
+
+    def _format_number(self, value: float) -> str:
+        return protocol.format_number(value)
 
     def _format_error(self, code: int) -> str:
         return protocol.format_error(code)

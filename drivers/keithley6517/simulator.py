@@ -8,7 +8,8 @@ import numpy as np
 
 from drivers.clock import Clock, RealClock
 from drivers.faults import LineFaults
-from drivers.keithley.scpi_machine import Action, Link, ScpiMachine, choice, number, switch
+from drivers.keithley.scpi_machine import Action, Link, choice, number, switch
+from drivers.keithley.source_machine import SourceMachine
 from drivers.keithley6517 import protocol
 from drivers.supply.terminals import Terminals
 
@@ -37,7 +38,7 @@ class _State:
     elements: str = "READ,TIME,STAT"
 
 
-class Keithley6517Simulator(ScpiMachine):
+class Keithley6517Simulator(SourceMachine[_State]):
     """A 6517 whose source sees ``load`` in series with its ammeter.
 
     Args:
@@ -52,7 +53,6 @@ class Keithley6517Simulator(ScpiMachine):
     """
 
     NAME = "keithley-6517"
-    ERRORS = protocol.ERRORS
     ERROR_QUEUE_LENGTH = protocol.ERROR_QUEUE_LENGTH
 
     def __init__(
@@ -89,35 +89,8 @@ class Keithley6517Simulator(ScpiMachine):
         )
         super().__init__(link=link, terminator=terminator, host=host, port=port, faults=faults)
 
-    def power_cycle(self) -> None:
-        """Lose everything that does not survive the mains switch."""
-        with self._lock:
-            self._state = _State()
-            self._errors.clear()
-            self._drive()
-
-    def press_output_button(self) -> None:
-        """Toggle the output at the front panel, as a person could."""
-        with self._lock:
-            self._switch_output("OFF" if self._state.output_on else "ON")
-
-    def turn_knob(self, voltage_v: float) -> None:
-        """Change the set-point at the front panel."""
-        with self._lock:
-            self._state.set_v = voltage_v
-            self._drive()
-
-    def output_is_on(self) -> bool:
-        """The true state, for tests and the twin."""
-        with self._lock:
-            self._before("")
-            return self._state.output_on
-
-    def true_voltage_v(self) -> float:
-        """The voltage of the source now, for tests and the twin."""
-        with self._lock:
-            self._before("")
-            return self.terminals.voltage_v()
+    def _restarted(self) -> _State:
+        return _State()
 
     def true_load_v(self) -> float:
         """The voltage that is left for the load behind the resistor, for tests and the twin."""
@@ -150,10 +123,11 @@ class Keithley6517Simulator(ScpiMachine):
                 low = part
         return self._device(low * voltage_v)
 
-    def _before(self, header: str) -> None:
+    def _let_pass(self) -> float:
         if self._state.output_on and not self._interlock_closed():
             self._state.output_on = False
             self._drive()
+        return self._clock.now_s()
 
     def _drive(self) -> None:
         state = self._state
@@ -166,7 +140,7 @@ class Keithley6517Simulator(ScpiMachine):
     def _read(self, _: str) -> str:
         state = self._state
         self._clock.sleep(state.nplc / protocol.POWER_LINE_HZ + NANOAMPERE_SETTLING_S)
-        self._before("")
+        self._let_pass()
         current_a = self.terminals.current_a() if state.connected else 0.0
         if not state.zero_correct:
             current_a += self._offset_a
@@ -200,21 +174,8 @@ class Keithley6517Simulator(ScpiMachine):
     def _range(self, argument: str) -> float:
         return 100.0 if abs(number(argument, -1000.0, 1000.0)) <= 100 else 1000.0
 
-    def _set(self, name: str, convert: Callable[[str], object]) -> Action:
-        def action(argument: str) -> None:
-            setattr(self._state, name, convert(argument))
-            self._drive()
-
-        return action
-
-    def _say(self, name: str) -> Action:
-        def action(_: str) -> str:
-            value = getattr(self._state, name)
-            if isinstance(value, bool):
-                return str(int(value))
-            return value if isinstance(value, str) else protocol.format_number(value)
-
-        return action
+    def _format_number(self, value: float) -> str:
+        return protocol.format_number(value)
 
     def _format_error(self, code: int) -> str:
         return protocol.format_error(code)

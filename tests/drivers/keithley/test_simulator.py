@@ -99,7 +99,7 @@ def test_the_interlock_drops_a_high_output_and_spares_a_low_one(line, write, wor
 def test_equal_seeds_make_equal_noise():
     def readings(seed):
         simulator = Keithley2450Simulator(lambda v: 1e-9, seed=seed)
-        return [simulator._answer_line(b":SENS:CURR:NPLC 0.01;:READ?") for _ in range(5)]
+        return [simulator.answer(b":SENS:CURR:NPLC 0.01;:READ?") for _ in range(5)]
 
     assert readings(3) == readings(3)
     assert readings(3) != readings(4)
