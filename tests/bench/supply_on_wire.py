@@ -34,7 +34,7 @@ class TimedSupply(Keithley2450Simulator):
         self.overloaded = False
         self.set_v = 0.0
 
-    def _answer_line(self, line: bytes) -> bytes | None:
+    def answer(self, line: bytes) -> bytes | None:
         now_s = time.monotonic()
         found = SET.match(line.strip())
         lowered = OFF.match(line.strip()) is not None
@@ -44,7 +44,7 @@ class TimedSupply(Keithley2450Simulator):
             self.set_v = volts
         if lowered and "read" in self.times:
             self.times.setdefault("lowered", now_s)
-        reply = super()._answer_line(line)
+        reply = super().answer(line)
         if self.overloaded and protocol.MEASURE.encode() in line:
             self.times.setdefault("read", time.monotonic())
         return reply
