@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import getattr_static, isfunction
+from inspect import isfunction
 from typing import TypeVar
 
 _Class = TypeVar("_Class", bound=type)

@@ -43,7 +43,7 @@ def read_machine(line: Line) -> Found:
 
 
 def serials(line: Line) -> dict[str, str]:
-    """The serial numbers of the instruments that have one."""
+    """The serial numbers of the instruments that have one; an address is none."""
     roles: dict[str, Any] = {
         "bias": line.bias,
         "readout": line.readout,
@@ -51,8 +51,12 @@ def serials(line: Line) -> dict[str, str]:
         "camera": line.camera,
         "chiller": line.chiller,
     }
-    found = {role: one.identity.serial for role, one in roles.items() if one is not None}
-    return {role: serial for role, serial in found.items() if serial}
+    known = {role: one.identity for role, one in roles.items() if one is not None}
+    return {
+        role: identity.serial
+        for role, identity in known.items()
+        if identity.serial and identity.serial != identity.port
+    }
 
 
 def _gantry(line: Line) -> tuple[str, bool, Axes]:

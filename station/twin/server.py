@@ -259,7 +259,7 @@ def _profile(folder: Path, speed: float) -> Profile:
             "safety": {
                 "max_current_a": 1.5e-3,
                 "max_temperature_c": 40.0,
-                "silent_after_s": 5.0,
+                "silent_after_s": 10.0,
                 "poll_s": 0.5,
                 "watchdog_after_s": WATCHDOG_AFTER_S,
                 "rules": (

@@ -437,3 +437,17 @@ def test_the_profile_names_the_sites_own_recipes_and_catalogue(tmp_path: Path, t
         assert session.catalogue.allowances.gap_mm == 0.21
     finally:
         session.close()
+
+
+def test_the_next_twin_in_a_folder_raises_no_questions(tmp_path: Path) -> None:
+    """A new twin has new addresses; an address is no serial number."""
+
+    def nothing_is_asked(ask: Ask) -> str:
+        raise AssertionError(ask.question)
+
+    for seed in (1, 2):
+        session = open_session(tmp_path, seed=seed, shape="G3L", speed=200.0)
+        try:
+            session.settle(nothing_is_asked)
+        finally:
+            assert session.close() == ()
