@@ -61,10 +61,30 @@ class SerialTransport(LineTransport):
     def send_realtime(self, data: bytes) -> None:
         """Write bytes at once, past any transaction under way (emergency stop, status byte).
 
+        A port that went away is looked for first: a stop must not be lost to a loose plug.
+
         Raises:
             InstrumentLost: the port is gone.
             InstrumentTimeout: the port takes no bytes for a second.
         """
+        try:
+            self._write_past(data)
+        except InstrumentLost as error:
+            error.instrument = error.instrument or self.instrument
+            if self._closed or self._turnstile.is_held_by_this_thread():
+                raise
+            self._find_again()
+            self._write_past(data)
+
+    def _find_again(self) -> None:
+        """Put the port in step; the first try may only find out that its link is broken."""
+        self._out_of_step = True
+        with contextlib.suppress(InstrumentLost), self.transaction(deadline_s=REALTIME_WITHIN_S):
+            return
+        with self.transaction(deadline_s=REALTIME_WITHIN_S):
+            pass
+
+    def _write_past(self, data: bytes) -> None:
         link = self._link
         sent = repr(data)
         if link is None or link.is_closed:

@@ -193,7 +193,10 @@ def _place_one(
     line.lower_to(surface + task.thickness_mm)
     if not line.gripper.holding():
         line.lift()
-        raise CannotPlaceError(f"{task.label} was lost between tray and {position.name}")
+        raise CannotPlaceError(
+            f"{task.label} was lost between tray and {position.name}. Find it; if it is whole, put "
+            f"it back into slot {task.slot} and start again"
+        )
     line.release()
     line.wait(line.profile.gripper.settle_s)
     line.lift()
@@ -222,7 +225,8 @@ def _pick(
         if tile is None:
             yield _picture("tile not found in tray", look, line)
             raise CannotPlaceError(
-                f"{task.label} is not in slot {task.slot}: {'; '.join(measured.reasons)}"
+                f"{task.label} is not in slot {task.slot}: {'; '.join(measured.reasons)}. "
+                "Put it there, or replace it, and start again"
             )
         line.move_over(tile.x_mm, tile.y_mm)
         line.lower_to(top)

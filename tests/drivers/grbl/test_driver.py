@@ -854,3 +854,14 @@ def test_firmware_without_a_second_output_has_no_glue_valve(clock):
         GrblGlueValve(controller)
     controller.close()
     simulator.stop()
+
+
+def test_a_stop_reaches_a_controller_whose_plug_was_loose(
+    gantry: GrblGantry, simulator: GrblSimulator
+) -> None:
+    gantry.home()
+    simulator.faults.plan("disconnect", delay_s=0.1)
+    with pytest.raises(InstrumentLost):
+        gantry.controller.status()
+    gantry.stop()
+    assert gantry.state() == "Idle"
