@@ -73,7 +73,7 @@ def test_the_doctor_names_every_instrument_that_answers(tmp_path: Path, twin: Tw
     found = {
         entry["role"]: entry for entry in json.loads(result.stdout) if entry["kind"] == "instrument"
     }
-    assert set(found) == {"bias", "readout", "gantry", "camera"}
+    assert set(found) == {"bias", "readout", "gantry", "camera", "contact lid"}
     assert "2450" in found["bias"]["identity"]
     assert all(entry["healthy"] for entry in found.values())
 

@@ -141,8 +141,16 @@ def test_a_reset_is_noticed_before_the_next_move(gantry, simulator):
             gantry.move_to(10, feed_mm_per_min=600)
     assert not gantry.is_homed()
     assert simulator.true_commanded_position_mm() == before
-    gantry.home()
+    home_after_restart(gantry)
     gantry.move_to(10, feed_mm_per_min=6000)
+
+
+def home_after_restart(gantry):
+    """A banner that comes late tells of the restart once more."""
+    try:
+        gantry.home()
+    except MachineAlarm:
+        gantry.home()
 
 
 @pytest.mark.parametrize("dialect", [MARLIN, SMOOTHIE], indirect=True)
